@@ -1,0 +1,123 @@
+"""What a plan may hold: frozen values with a closed reason, applied once each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from clustermgtd.model.claim import Launch
+from clustermgtd.model.ids import InstanceId, JobId, NodeName
+
+
+class Reason(StrEnum):
+    """Why an action is taken. Goes unchanged to the log, the metric and Slurm; never parsed back."""
+
+    DEMAND = "demand"
+    """Slurm powers the node up and nothing backs it."""
+    STATIC = "static"
+    """A static node shall always be up."""
+    REPLY_LOST = "reply-lost"
+    """The launch was intended and its outcome is not known."""
+    POWER_DOWN = "power-down"
+    """Slurm powers the node down."""
+    NODE_GIVEN_UP = "node-given-up"
+    """Slurm set the node DOWN before its instance was ready."""
+    POWER_CYCLE = "power-cycle"
+    """Slurm powers up a node whose instance is from before its last power-down."""
+    LAUNCH_FAILED = "launch-failed"
+    """EC2 gave no instance."""
+    INSTANCE_LOST = "instance-lost"
+    """The instance ended without our asking."""
+    NOT_RESPONDING = "not-responding"
+    """Slurm gave up on slurmd."""
+    RESUME_TIMEOUT = "resume-timeout"
+    """The node did not register within ResumeTimeout."""
+    ORPHAN = "orphan"
+    """The instance carries our tags and no claim."""
+    JOB_FREED = "job-freed"
+    """What the requeue hold protects against has passed."""
+    ADDRESS = "address"
+    """Slurm has to be told where the instance is."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordLaunch:
+    """Store what was observed about a launch's claims."""
+
+    launch: Launch
+
+
+@dataclass(frozen=True, slots=True)
+class StartLaunch:
+    """Store the intent, call CreateFleet under the token, record the reply."""
+
+    launch: Launch
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class TerminateInstances:
+    """End instances. Their claims are TERMINATING already, or there are none (orphans)."""
+
+    instances: tuple[InstanceId, ...]
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class SetNodesDown:
+    """Set nodes DOWN with a reason of ours, so that Slurm requeues their jobs, then power them down."""
+
+    nodes: tuple[NodeName, ...]
+    reason: Reason
+    detail: str = ""
+    """For people: the provider's code and sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class PowerDownNodes:
+    nodes: tuple[NodeName, ...]
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class PowerUpNodes:
+    nodes: tuple[NodeName, ...]
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnNodesToService:
+    """Clear DOWN from nodes that are powered down, so that they can be scheduled again."""
+
+    nodes: tuple[NodeName, ...]
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class AssignAddresses:
+    """Tell Slurm the nodes' addresses (only where slurmd's registration does not)."""
+
+    addresses: tuple[tuple[NodeName, str], ...]
+    """Node and private address, sorted by node."""
+    reason: Reason = Reason.ADDRESS
+
+
+@dataclass(frozen=True, slots=True)
+class LiftRequeueHold:
+    """Let a job that Slurm requeued start at once."""
+
+    job: JobId
+    reason: Reason = Reason.JOB_FREED
+
+
+Action = (
+    RecordLaunch
+    | StartLaunch
+    | TerminateInstances
+    | SetNodesDown
+    | PowerDownNodes
+    | PowerUpNodes
+    | ReturnNodesToService
+    | AssignAddresses
+    | LiftRequeueHold
+)

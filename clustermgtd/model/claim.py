@@ -1,0 +1,246 @@
+"""A node claim: "Slurm node X shall be backed by an instance", and the launch that a group of claims shares.
+
+One launch is one CreateFleet call and one stored record, so that N nodes cost a constant number of writes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from clustermgtd.errors import IllegalTransitionError
+from clustermgtd.model.ids import ComputeResourceName, InstanceId, JobId, LaunchToken, NodeName, QueueName
+from clustermgtd.model.offering import Market, Offering
+
+
+class ClaimState(StrEnum):
+    """Each state is something that can be observed; the docstring of `TRANSITIONS` says where."""
+
+    REQUESTED = "REQUESTED"
+    LAUNCHED = "LAUNCHED"
+    ASSIGNED = "ASSIGNED"
+    READY = "READY"
+    DRAINING = "DRAINING"
+    TERMINATING = "TERMINATING"
+    TERMINATED = "TERMINATED"
+    LAUNCH_FAILED = "LAUNCH_FAILED"
+    LOST = "LOST"
+
+
+_S = ClaimState
+
+TRANSITIONS: dict[ClaimState, frozenset[ClaimState]] = {
+    # record only: the intent is stored, nothing else is known
+    _S.REQUESTED: frozenset(
+        {
+            _S.LAUNCHED,  # the fleet reply, or EC2 showing the token, names an instance
+            _S.LAUNCH_FAILED,  # the fleet answered without an instance for this node, or refused for good
+        }
+    ),
+    # EC2 shows the token
+    _S.LAUNCHED: frozenset(
+        {
+            _S.ASSIGNED,  # Slurm shows the instance's address (only where slurmd's registration does not set it)
+            _S.READY,  # slurmd registered
+            _S.TERMINATING,  # Slurm gave the node up (ResumeTimeout, power-down) before it was ready
+            _S.LOST,  # EC2 shows the instance ending, or has not shown it for longer than reads may lag
+        }
+    ),
+    # Slurm has NodeAddr
+    _S.ASSIGNED: frozenset(
+        {
+            _S.READY,  # slurmd registered
+            _S.TERMINATING,  # as above
+            _S.LOST,  # as above
+        }
+    ),
+    # slurmd registered
+    _S.READY: frozenset(
+        {
+            _S.DRAINING,  # a drain or a pending power-down was seen
+            _S.TERMINATING,  # Slurm powers the node down, or wants it powered up anew
+            _S.LOST,  # as above
+        }
+    ),
+    # a drain or a pending power-down was seen
+    _S.DRAINING: frozenset(
+        {
+            _S.READY,  # the drain was lifted
+            _S.TERMINATING,  # Slurm powers the node down
+            _S.LOST,  # as above
+        }
+    ),
+    # termination is requested, and will be again until it is seen
+    _S.TERMINATING: frozenset(
+        {
+            _S.TERMINATED,  # EC2 shows the instance shutting down, terminated or no more
+        }
+    ),
+    # the fleet gave no instance; Slurm still waits for one
+    _S.LAUNCH_FAILED: frozenset(
+        {
+            _S.TERMINATED,  # Slurm let go of the node
+        }
+    ),
+    # the instance went without us; Slurm may still count on it
+    _S.LOST: frozenset(
+        {
+            _S.TERMINATED,  # Slurm let go of the node
+        }
+    ),
+    # closed: nothing is paid for, Slurm waits for nothing
+    _S.TERMINATED: frozenset(),
+}
+"""The state machine: for each state, what it may become, and the observation that causes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimEvent:
+    """One line of a claim's history."""
+
+    state: ClaimState
+    at: float
+    """Epoch seconds."""
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeClaim:
+    """One node's part in a launch."""
+
+    node: NodeName
+    state: ClaimState
+    since: float
+    """Epoch seconds at which it entered the state."""
+    instance: InstanceId = InstanceId("")
+    """Empty until a reply or an observation names it; never changes afterwards."""
+    history: tuple[ClaimEvent, ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        return self.state is not ClaimState.TERMINATED
+
+    @property
+    def holds_instance(self) -> bool:
+        """An instance is, or may be, paid for on this node's behalf."""
+        return self.state not in (ClaimState.TERMINATED, ClaimState.LAUNCH_FAILED, ClaimState.LOST)
+
+
+def advance(claim: NodeClaim, state: ClaimState, now: float, cause: str) -> NodeClaim:
+    """The claim in its next state.
+
+    Raises:
+        IllegalTransitionError: the table has no such edge; the message holds the claim's history.
+    """
+    if state not in TRANSITIONS[claim.state]:
+        history = "; ".join(f"{event.at:.3f} {event.state} ({event.cause})" for event in claim.history)
+        raise IllegalTransitionError(
+            f"claim of {claim.node} ({claim.instance or 'no instance'}): {claim.state} -> {state} ({cause}) "
+            f"is not an edge; history: {history or 'none'}"
+        )
+    return replace(claim, state=state, since=now, history=(*claim.history, ClaimEvent(state, now, cause)))
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchTemplate:
+    """A launch template version that exists in EC2."""
+
+    id: str
+    version: str
+
+
+class AllocationStrategy(StrEnum):
+    LOWEST_PRICE = "lowest-price"
+    CAPACITY_OPTIMIZED = "capacity-optimized"
+    PRICE_CAPACITY_OPTIMIZED = "price-capacity-optimized"
+    PRIORITIZED = "prioritized"
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchRequest:
+    """Everything CreateFleet needs, so that a replay under the same token is the same request to the letter."""
+
+    queue: QueueName
+    compute_resource: ComputeResourceName
+    template: LaunchTemplate
+    offerings: tuple[Offering, ...]
+    """Overrides, in order of preference; never empty."""
+    market: Market
+    strategy: AllocationStrategy
+    count: int
+    minimum: int
+    """MinTargetCapacity: 1 takes what can be had, `count` is all or nothing; at most 1,000 if above 1."""
+    max_price: float | None = None
+    """US dollars an hour for one spot instance; None is the on-demand price."""
+    jobs: tuple[JobId, ...] = ()
+    """For whom, if known: tags and logs only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One CreateFleet call and the claims that it serves: the unit that is stored."""
+
+    token: LaunchToken
+    request: LaunchRequest
+    created_at: float
+    claims: tuple[NodeClaim, ...]
+    """Sorted by node name."""
+    version: int = 0
+    """The stored version this value was read from; 0 is not stored yet."""
+    attempts: int = 0
+    """Calls made under the token so far, lost replies included."""
+    last_attempt_at: float = 0.0
+    """Epoch seconds of the newest call, 0 before the first."""
+
+    @property
+    def is_open(self) -> bool:
+        return any(claim.is_open for claim in self.claims)
+
+    @property
+    def is_unresolved(self) -> bool:
+        """The fate of the call is not known: no reply was recorded."""
+        return any(claim.state is ClaimState.REQUESTED for claim in self.claims)
+
+    @property
+    def instances(self) -> frozenset[InstanceId]:
+        return frozenset(claim.instance for claim in self.claims if claim.instance)
+
+    def with_claims(self, changed: dict[NodeName, NodeClaim]) -> Launch:
+        """The same launch with some of its claims replaced."""
+        return replace(self, claims=tuple(changed.get(claim.node, claim) for claim in self.claims))
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchedInstance:
+    """One instance of a fleet reply. EC2 gives no address yet."""
+
+    id: InstanceId
+    offering: Offering
+    zone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchError:
+    """One entry of a fleet reply's `Errors`, attributed to its override."""
+
+    offering: Offering
+    code: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchResult:
+    """A fleet reply: instances, errors, both, or (HTTP 200) neither."""
+
+    instances: tuple[LaunchedInstance, ...]
+    errors: tuple[LaunchError, ...] = ()
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TerminateResult:
+    """Which instances EC2 agreed to end. An id that EC2 does not know counts as accepted: it is gone."""
+
+    accepted: frozenset[InstanceId]
+    refused: tuple[tuple[InstanceId, str], ...] = ()
+    """Instance and EC2's code, for example `OperationNotPermitted` under termination protection."""

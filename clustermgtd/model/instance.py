@@ -1,0 +1,48 @@
+"""EC2's view of an instance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from clustermgtd.model.ids import ComputeResourceName, InstanceId, InstanceType, LaunchToken, QueueName, SubnetId
+
+
+class InstanceState(StrEnum):
+    """EC2's six instance states, with EC2's spelling."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SHUTTING_DOWN = "shutting-down"
+    TERMINATED = "terminated"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One instance of ours at the moment of the observation.
+
+    Fields that EC2 has not filled in yet are empty: reads lag behind launches, so an empty field is never ill health.
+    """
+
+    id: InstanceId
+    state: InstanceState
+    token: LaunchToken = LaunchToken("")
+    """From our tag; empty if somebody launched it by other means."""
+    launched_at: float = 0.0
+    """EC2's LaunchTime, epoch seconds."""
+    instance_type: InstanceType = InstanceType("")
+    zone: str = ""
+    subnet: SubnetId = SubnetId("")
+    is_spot: bool = False
+    private_address: str = ""
+    state_reason: str = ""
+    """EC2's code for the last state change, for example `Server.SpotInstanceTermination`."""
+    queue: QueueName = QueueName("")
+    compute_resource: ComputeResourceName = ComputeResourceName("")
+
+    @property
+    def is_live(self) -> bool:
+        """It costs money or will again: everything but shutting-down and terminated."""
+        return self.state not in (InstanceState.SHUTTING_DOWN, InstanceState.TERMINATED)

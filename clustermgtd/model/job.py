@@ -1,0 +1,35 @@
+"""Slurm's view of a job, as far as scaling depends on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clustermgtd.model.ids import JobId, NodeName, QueueName
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job at the moment of the observation."""
+
+    id: JobId
+    state: str
+    """Slurm's job state: PENDING, CONFIGURING, RUNNING, COMPLETING, ..."""
+    reason: str = ""
+    """Why it is pending: Resources, BeginTime, Priority, ..."""
+    partition: QueueName = QueueName("")
+    user: str = ""
+    nodes: tuple[NodeName, ...] = ()
+    """The present allocation, sorted; empty while pending."""
+    restarts: int = 0
+    """How often Slurm has requeued it."""
+    priority: int = 0
+
+    @property
+    def is_configuring(self) -> bool:
+        """Nodes are allocated and are being powered up."""
+        return self.state == "CONFIGURING"
+
+    @property
+    def is_held_after_requeue(self) -> bool:
+        """Slurm requeued it and holds it for about `cred_expire` seconds (120 by default) before it may start."""
+        return self.state == "PENDING" and self.reason == "BeginTime" and self.restarts > 0

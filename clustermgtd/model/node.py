@@ -1,0 +1,126 @@
+"""Slurm's view of a node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from clustermgtd.model.ids import NodeName, QueueName
+
+REASON_PREFIX = "clustermgtd:"
+"""Every node reason we write starts with this; a reason without it belongs to somebody else and is read-only."""
+
+
+class NodeBase(StrEnum):
+    """Slurm's base states, as `scontrol show node` prints the first word of `State=`."""
+
+    ALLOCATED = "ALLOCATED"
+    DOWN = "DOWN"
+    ERROR = "ERROR"
+    FUTURE = "FUTURE"
+    IDLE = "IDLE"
+    MIXED = "MIXED"
+    UNKNOWN = "UNKNOWN"
+
+
+class NodeFlag(StrEnum):
+    """Slurm's state flags (the words after `+`), releases 22.05 to 26.05; an unlisted one is kept as `UNRECOGNISED`."""
+
+    BLOCKED = "BLOCKED"
+    CLOUD = "CLOUD"
+    COMPLETING = "COMPLETING"
+    DRAIN = "DRAIN"
+    DYNAMIC_FUTURE = "DYNAMIC_FUTURE"
+    DYNAMIC_NORM = "DYNAMIC_NORM"
+    EXTERNAL = "EXTERNAL"
+    FAIL = "FAIL"
+    INVALID_REG = "INVALID_REG"
+    MAINTENANCE = "MAINTENANCE"
+    NOT_RESPONDING = "NOT_RESPONDING"
+    PERFCTRS = "PERFCTRS"
+    PLANNED = "PLANNED"
+    POWERED_DOWN = "POWERED_DOWN"
+    POWERING_DOWN = "POWERING_DOWN"
+    POWERING_UP = "POWERING_UP"
+    POWER_DOWN = "POWER_DOWN"
+    POWER_UP = "POWER_UP"
+    POWER_DRAIN = "POWER_DRAIN"
+    REBOOT_CANCEL = "REBOOT_CANCEL"
+    REBOOT_ISSUED = "REBOOT_ISSUED"
+    REBOOT_REQUESTED = "REBOOT_REQUESTED"
+    RESERVED = "RESERVED"
+    RESUME = "RESUME"
+    UNDRAIN = "UNDRAIN"
+    UNRECOGNISED = "UNRECOGNISED"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node as slurmctld sees it at the moment of the observation."""
+
+    name: NodeName
+    base: NodeBase
+    flags: frozenset[NodeFlag] = frozenset()
+    partitions: tuple[QueueName, ...] = ()
+    address: str = ""
+    """`NodeAddr`; equal to the name until something sets it."""
+    hostname: str = ""
+    """`NodeHostName`; equal to the name until slurmd registers or something sets it."""
+    reason: str = ""
+    instance_id: str = ""
+    """`InstanceId`, empty before Slurm 23.11."""
+
+    @property
+    def is_powering_up(self) -> bool:
+        """Slurm wants an instance here and has not seen slurmd register yet (shown as `#`).
+
+        A node that ran into ResumeTimeout or was set DOWN keeps the flag for a moment in some releases; DOWN wins.
+        """
+        return NodeFlag.POWERING_UP in self.flags and not self.is_down
+
+    @property
+    def is_powered_down(self) -> bool:
+        """Slurm counts on no instance here (`~`)."""
+        return NodeFlag.POWERED_DOWN in self.flags
+
+    @property
+    def is_powering_down(self) -> bool:
+        """SuspendProgram was called; SuspendTimeout runs (`%`)."""
+        return NodeFlag.POWERING_DOWN in self.flags
+
+    @property
+    def is_power_down_pending(self) -> bool:
+        """A power-down was asked for and will follow (`!`)."""
+        return NodeFlag.POWER_DOWN in self.flags or NodeFlag.POWER_DRAIN in self.flags
+
+    @property
+    def is_responding(self) -> bool:
+        return NodeFlag.NOT_RESPONDING not in self.flags
+
+    @property
+    def is_down(self) -> bool:
+        return self.base in (NodeBase.DOWN, NodeBase.ERROR)
+
+    @property
+    def is_running_job(self) -> bool:
+        """A job holds this node, or is being cleaned up on it."""
+        return self.base in (NodeBase.ALLOCATED, NodeBase.MIXED) or NodeFlag.COMPLETING in self.flags
+
+    @property
+    def is_up(self) -> bool:
+        """slurmd has registered: jobs start here at once."""
+        return (
+            self.base in (NodeBase.ALLOCATED, NodeBase.IDLE, NodeBase.MIXED)
+            and not self.flags & _NOT_UP
+            and self.is_responding
+        )
+
+    @property
+    def is_marked_by_us(self) -> bool:
+        """The present reason was written by this daemon."""
+        return self.reason.startswith(REASON_PREFIX)
+
+
+_NOT_UP = frozenset(
+    {NodeFlag.POWERED_DOWN, NodeFlag.POWERING_DOWN, NodeFlag.POWERING_UP, NodeFlag.POWER_UP, NodeFlag.INVALID_REG}
+)

@@ -1,0 +1,64 @@
+"""One complete observation of the world, and what a decision about it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from clustermgtd.model.action import Action
+from clustermgtd.model.claim import Launch
+from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName
+from clustermgtd.model.instance import Instance
+from clustermgtd.model.job import Job
+from clustermgtd.model.node import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """An orphan that waits for its second look."""
+
+    first_at: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What one decision tells the next. Losing it costs time, never correctness: every entry only delays."""
+
+    orphans: Mapping[InstanceId, Sighting] = field(default_factory=dict)
+    missing_since: Mapping[InstanceId, float] = field(default_factory=dict)
+    """First observation without an instance that a claim names."""
+    terminate_called_at: Mapping[InstanceId, float] = field(default_factory=dict)
+    static_power_up_at: Mapping[NodeName, float] = field(default_factory=dict)
+    freed_jobs: Mapping[JobId, tuple[NodeName, ...]] = field(default_factory=dict)
+    """Jobs that lost a node by our hand, with their allocation then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Facts of one moment. Complete: a source that could not be read whole makes no snapshot at all."""
+
+    now: float
+    """Epoch seconds; the only time there is."""
+    nodes: Mapping[NodeName, Node]
+    jobs: Mapping[JobId, Job]
+    instances: Mapping[InstanceId, Instance]
+    """Read before `nodes` and `launches`, so that a claim is never younger than the instance list that lacks it."""
+    launches: Mapping[LaunchToken, Launch]
+    """Open ones."""
+    in_flight: frozenset[LaunchToken] = frozenset()
+    """Launches whose call is being made right now: hands off."""
+    token_prefix: str = ""
+    """Unique to this table and this leader's term."""
+    next_launch: int = 0
+    """Number of the next launch in this term."""
+    memory: Memory = field(default_factory=Memory)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do about a snapshot, in this order."""
+
+    actions: tuple[Action, ...]
+    memory: Memory
+    next_launch: int

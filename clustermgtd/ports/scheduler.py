@@ -1,0 +1,63 @@
+"""Slurm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from clustermgtd.model.ids import JobId, NodeName
+from clustermgtd.model.job import Job
+from clustermgtd.model.node import Node
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerView:
+    """Nodes and jobs of one moment (two reads, nodes first)."""
+
+    nodes: Mapping[NodeName, Node]
+    jobs: Mapping[JobId, Job]
+
+
+class Scheduler(Protocol):
+    """slurmctld.
+
+    Reads are consistent with each other up to the time between two calls. Updates are synchronous: a later read shows
+    them. Every update takes any number of nodes, is split at 5,000 and sorted; a node that Slurm does not know makes
+    the call raise NotFoundError after the others were updated.
+    """
+
+    async def view(self) -> SchedulerView:
+        """All nodes and all unfinished jobs.
+
+        Raises:
+            IncompleteObservationError: slurmctld did not answer whole and in time.
+        """
+        ...
+
+    async def some_nodes(self, names: Sequence[NodeName]) -> Mapping[NodeName, Node]:
+        """Those nodes only: cheap enough to be asked every half second."""
+        ...
+
+    async def set_down(self, nodes: Iterable[NodeName], reason: str) -> None:
+        """DOWN with `reason`; Slurm requeues what runs there. First makes sure that each NodeAddr resolves, because
+        slurmctld otherwise blocks for seconds in getaddrinfo."""
+        ...
+
+    async def power_down(self, nodes: Iterable[NodeName]) -> None:
+        """Queue a power-down; a DOWN node goes through SuspendProgram and comes back as idle and powered down."""
+        ...
+
+    async def power_up(self, nodes: Iterable[NodeName]) -> None: ...
+
+    async def return_to_service(self, nodes: Iterable[NodeName]) -> None:
+        """Clear DOWN from powered-down nodes."""
+        ...
+
+    async def assign_addresses(self, addresses: Iterable[tuple[NodeName, str]]) -> None:
+        """Set NodeAddr (an IP address) of nodes; NodeHostName stays the node's name."""
+        ...
+
+    async def lift_requeue_hold(self, job: JobId) -> None:
+        """Set a pending job's StartTime to now."""
+        ...
