@@ -39,6 +39,10 @@ class Scheduler(Protocol):
         """Those nodes only: cheap enough to be asked every half second."""
         ...
 
+    async def some_jobs(self, ids: Sequence[JobId]) -> Mapping[JobId, Job]:
+        """Those jobs only; one that Slurm no longer knows is left out."""
+        ...
+
     async def set_down(self, nodes: Iterable[NodeName], reason: str) -> None:
         """DOWN with `reason`; Slurm requeues what runs there. First makes sure that each NodeAddr resolves, because
         slurmctld otherwise blocks for seconds in getaddrinfo."""
