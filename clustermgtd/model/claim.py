@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from clustermgtd.errors import IllegalTransitionError
+from clustermgtd.model.failure import FailureKind
 from clustermgtd.model.ids import ComputeResourceName, InstanceId, JobId, LaunchToken, NodeName, QueueName
 from clustermgtd.model.offering import Market, Offering
 
@@ -79,13 +80,13 @@ TRANSITIONS: dict[ClaimState, frozenset[ClaimState]] = {
     # the fleet gave no instance; Slurm still waits for one
     _S.LAUNCH_FAILED: frozenset(
         {
-            _S.TERMINATED,  # Slurm let go of the node
+            _S.TERMINATED,  # Slurm let go of the node, or the failure is one after which it is asked for again
         }
     ),
     # the instance went without us; Slurm may still count on it
     _S.LOST: frozenset(
         {
-            _S.TERMINATED,  # Slurm let go of the node
+            _S.TERMINATED,  # Slurm let go of the node, or still powers it up: a new claim replaces this one
         }
     ),
     # closed: nothing is paid for, Slurm waits for nothing
@@ -114,6 +115,8 @@ class NodeClaim:
     """Epoch seconds at which it entered the state."""
     instance: InstanceId = InstanceId("")
     """Empty until a reply or an observation names it; never changes afterwards."""
+    failure: FailureKind | None = None
+    """Why there is no instance; set in LAUNCH_FAILED only."""
     history: tuple[ClaimEvent, ...] = ()
 
     @property
@@ -226,6 +229,7 @@ class LaunchError:
     offering: Offering
     code: str
     message: str = ""
+    kind: FailureKind = FailureKind.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
