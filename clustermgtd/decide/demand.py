@@ -1,0 +1,46 @@
+"""What Slurm wants that nothing backs yet."""
+
+from __future__ import annotations
+
+from clustermgtd.model.action import PowerUpNodes, Reason
+from clustermgtd.model.claim import Launch
+from clustermgtd.model.ids import NodeName
+from clustermgtd.model.node import NodeFlag
+from clustermgtd.model.policy import Policy
+from clustermgtd.model.snapshot import Snapshot
+
+
+def claimed(launches: dict[str, Launch]) -> set[NodeName]:
+    """Nodes with an open claim, whatever its state."""
+    return {claim.node for launch in launches.values() for claim in launch.claims if claim.is_open}
+
+
+def unclaimed_demand(launches: dict[str, Launch], snapshot: Snapshot, policy: Policy) -> list[NodeName]:
+    """Managed nodes that power up without a claim, sorted.
+
+    A node whose former claim is not closed has to wait: its instance may still be paid for.
+    """
+    taken = claimed(launches)
+    return [
+        name
+        for name in sorted(policy.nodes)
+        if name not in taken and (node := snapshot.nodes.get(name)) is not None and node.is_powering_up
+    ]
+
+
+def static_power_up(launches: dict[str, Launch], snapshot: Snapshot, policy: Policy) -> PowerUpNodes | None:
+    """Static nodes that are powered down, free of anybody's drain, and not tried just now."""
+    taken = claimed(launches)
+    tried = snapshot.memory.static_power_up_at
+    due = [
+        name
+        for name in sorted(policy.nodes)
+        if policy.nodes[name].is_static
+        and name not in taken
+        and (node := snapshot.nodes.get(name)) is not None
+        and node.is_powered_down
+        and not node.is_down
+        and not node.flags & {NodeFlag.POWER_UP, NodeFlag.POWERING_UP, NodeFlag.DRAIN}
+        and snapshot.now - tried.get(name, float("-inf")) >= policy.static_retry_s
+    ]
+    return PowerUpNodes(tuple(due), Reason.STATIC) if due else None

@@ -1,0 +1,100 @@
+"""Active transitions: claims whose instance has to go, and nodes that Slurm has to be helped out of."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from clustermgtd.decide.sync import BACKED
+from clustermgtd.model.action import Action, PowerDownNodes, Reason, ReturnNodesToService, SetNodesDown
+from clustermgtd.model.claim import ClaimState, Launch, NodeClaim, advance
+from clustermgtd.model.failure import RETRIED
+from clustermgtd.model.ids import InstanceId, NodeName
+from clustermgtd.model.node import Node
+from clustermgtd.model.policy import Policy
+from clustermgtd.model.snapshot import Snapshot
+
+_SLURM_REASONS = ("Not responding", "Node unexpectedly rebooted", "ResumeTimeout reached", "Low RealMemory")
+"""Reasons that slurmctld itself writes when it sets a node DOWN; any other foreign reason is a person's."""
+
+
+def end_unwanted(launch: Launch, snapshot: Snapshot, policy: Policy) -> tuple[Launch, dict[InstanceId, Reason]]:
+    """The launch with claims that nobody wants any more TERMINATING, and why, by instance."""
+    changed: dict[NodeName, NodeClaim] = {}
+    reasons: dict[InstanceId, Reason] = {}
+    for claim in launch.claims:
+        if claim.state not in BACKED:
+            continue
+        reason = _why_unwanted(claim, snapshot.nodes.get(claim.node), policy)
+        if reason is not None:
+            changed[claim.node] = advance(claim, ClaimState.TERMINATING, snapshot.now, reason)
+            reasons[claim.instance] = reason
+    return (launch.with_claims(changed) if changed else launch), reasons
+
+
+def _why_unwanted(claim: NodeClaim, node: Node | None, policy: Policy) -> Reason | None:
+    if node is None:
+        return Reason.NODE_GIVEN_UP if claim.node not in policy.nodes else None
+    if node.is_powered_down or node.is_powering_down:
+        is_given_up = node.is_down and claim.state in (ClaimState.LAUNCHED, ClaimState.ASSIGNED)
+        return Reason.NODE_GIVEN_UP if is_given_up else Reason.POWER_DOWN
+    if node.is_powering_up and claim.state in (ClaimState.READY, ClaimState.DRAINING):
+        return Reason.POWER_CYCLE
+    return None
+
+
+def still_ending(launch: Launch, snapshot: Snapshot, policy: Policy) -> list[InstanceId]:
+    """Instances whose termination was asked for and is due to be asked for again, because they are not seen gone."""
+    called = snapshot.memory.terminate_called_at
+    return [
+        claim.instance
+        for claim in launch.claims
+        if claim.state is ClaimState.TERMINATING
+        and snapshot.now - called.get(claim.instance, float("-inf")) >= policy.terminate_retry_s
+    ]
+
+
+def help_nodes(launches: dict[str, Launch], snapshot: Snapshot, policy: Policy) -> list[Action]:
+    """Updates that bring nodes out of states which Slurm itself does not leave."""
+    claims: dict[NodeName, list[NodeClaim]] = defaultdict(list)
+    for launch in launches.values():
+        for claim in launch.claims:
+            if claim.is_open:
+                claims[claim.node].append(claim)
+    down: dict[tuple[Reason, str], list[NodeName]] = defaultdict(list)
+    power_down: dict[Reason, list[NodeName]] = defaultdict(list)
+    recovered: dict[Reason, list[NodeName]] = defaultdict(list)
+    for name in sorted(policy.nodes):
+        node = snapshot.nodes.get(name)
+        if node is None:
+            continue
+        if node.is_down:
+            if (reason := _own_or_slurm(node)) is None:
+                continue
+            if node.is_powered_down:
+                recovered[reason].append(name)
+            elif not node.is_powering_down and not node.is_power_down_pending:
+                power_down[reason].append(name)
+            continue
+        if node.is_powered_down or node.is_powering_down:
+            continue
+        for claim in claims[name]:
+            if claim.state is ClaimState.LOST and not node.is_powering_up:
+                down[Reason.INSTANCE_LOST, claim.history[-1].cause].append(name)
+            elif claim.state is ClaimState.LAUNCH_FAILED and claim.failure not in RETRIED and node.is_powering_up:
+                down[Reason.LAUNCH_FAILED, claim.history[-1].cause].append(name)
+    return [
+        *(SetNodesDown(tuple(nodes), reason, detail) for (reason, detail), nodes in sorted(down.items())),
+        *(PowerDownNodes(tuple(nodes), reason) for reason, nodes in sorted(power_down.items())),
+        *(ReturnNodesToService(tuple(nodes), reason) for reason, nodes in sorted(recovered.items())),
+    ]
+
+
+def _own_or_slurm(node: Node) -> Reason | None:
+    """Why a DOWN node may be touched; None where a person set it DOWN."""
+    if node.is_marked_by_us:
+        return Reason.LAUNCH_FAILED
+    if node.reason.startswith("ResumeTimeout reached"):
+        return Reason.RESUME_TIMEOUT
+    if not node.reason or node.reason.startswith(_SLURM_REASONS):
+        return Reason.NOT_RESPONDING
+    return None

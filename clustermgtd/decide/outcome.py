@@ -1,0 +1,77 @@
+"""What a fleet reply, or its final refusal, makes of a launch's claims."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+from clustermgtd.decide.sync import assign
+from clustermgtd.model.claim import ClaimState, Launch, LaunchError, LaunchResult, NodeClaim, advance
+from clustermgtd.model.failure import RETRIED, FailureKind
+
+FAILURE_ORDER = (
+    FailureKind.CONFIGURATION,
+    FailureKind.UNKNOWN,
+    FailureKind.UNSUPPORTED,
+    FailureKind.QUOTA,
+    FailureKind.SUBNET_ADDRESSES,
+    FailureKind.CAPACITY,
+    FailureKind.SERVICE,
+    FailureKind.THROTTLED,
+)
+"""What a person has to mend comes first in a sentence about a launch that failed for several reasons."""
+
+
+def attempted(launch: Launch, now: float) -> Launch:
+    """The launch as it is stored before a call is made."""
+    return replace(launch, attempts=launch.attempts + 1, last_attempt_at=now)
+
+
+def with_result(launch: Launch, result: LaunchResult, now: float) -> Launch:
+    """Claims that got an instance are LAUNCHED, the others LAUNCH_FAILED.
+
+    Instances are given to nodes in the order of both names, so that a replay gives the same pairs. Claims that an
+    observation resolved meanwhile keep what they have.
+    """
+    named = launch.instances
+    fresh = iter(sorted(i.id for i in result.instances if i.id not in named))
+    kind, cause = summary(result.errors)
+    claims = []
+    for claim in launch.claims:
+        if claim.state is not ClaimState.REQUESTED:
+            claims.append(claim)
+        elif instance := next(fresh, None):
+            claims.append(assign(claim, instance, now, "the fleet reply"))
+        else:
+            claims.append(_failed(claim, kind, now, cause))
+    return replace(launch, claims=tuple(claims))
+
+
+def with_failure(launch: Launch, kind: FailureKind, cause: str, now: float) -> Launch:
+    """The launch after EC2 refused the whole call for good."""
+    changed = {
+        claim.node: _failed(claim, kind, now, cause) for claim in launch.claims if claim.state is ClaimState.REQUESTED
+    }
+    return launch.with_claims(changed)
+
+
+def _failed(claim: NodeClaim, kind: FailureKind, now: float, cause: str) -> NodeClaim:
+    return replace(advance(claim, ClaimState.LAUNCH_FAILED, now, cause), failure=kind)
+
+
+def summary(errors: tuple[LaunchError, ...]) -> tuple[FailureKind, str]:
+    """One class and one sentence for the `Errors` of a reply.
+
+    A throttle or a service fault decides the class if any override met it: those nodes are asked for again, because
+    nothing says that the offering is short.
+    """
+    if not errors:
+        return FailureKind.CAPACITY, "(Code:InsufficientInstanceCapacity) EC2 gave fewer instances and no reason"
+    kinds = {error.kind for error in errors}
+    retried = kinds & RETRIED
+    kind = next(k for k in FAILURE_ORDER if k in (retried or kinds))
+    counted = Counter((FAILURE_ORDER.index(e.kind), e.code, e.message) for e in errors)
+    (_, code, message), _ = min(counted.items(), key=lambda item: (item[0][0], -item[1], item[0][1]))
+    others = sorted({error.code for error in errors} - {code})
+    tail = f"; also {', '.join(others)}" if others else ""
+    return kind, f"(Code:{code}) {message}{tail}"

@@ -1,0 +1,128 @@
+"""`decide`: from one snapshot to one plan."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from clustermgtd.decide.capacity import launches as new_launches
+from clustermgtd.decide.demand import static_power_up, unclaimed_demand
+from clustermgtd.decide.garbage_collection import orphans
+from clustermgtd.decide.liveness import end_unwanted, help_nodes, still_ending
+from clustermgtd.decide.requeue import freed, lifts
+from clustermgtd.decide.sync import missing_since, sync
+from clustermgtd.model.action import (
+    Action,
+    AssignAddresses,
+    Reason,
+    RecordLaunch,
+    SetNodesDown,
+    StartLaunch,
+    TerminateInstances,
+)
+from clustermgtd.model.claim import ClaimState, Launch
+from clustermgtd.model.ids import InstanceId, NodeName
+from clustermgtd.model.policy import Policy
+from clustermgtd.model.snapshot import Memory, Plan, Snapshot
+
+
+def decide(snapshot: Snapshot, policy: Policy) -> Plan:
+    """What to do now, in the order of doing.
+
+    Records come before the effects that they announce, so that a crash between any two actions leaves an intent
+    that the next observation completes. An unchanged world in a settled state gives an empty plan.
+    """
+    missing = missing_since(snapshot)
+    launches: dict[str, Launch] = {}
+    ending: dict[InstanceId, Reason] = {}
+    for token, stored in sorted(snapshot.launches.items()):
+        if token in snapshot.in_flight:
+            launches[token] = stored
+            continue
+        launch, reasons = end_unwanted(sync(stored, snapshot, policy, missing), snapshot, policy)
+        launches[token] = launch
+        ending |= reasons
+        for instance in still_ending(launch, snapshot, policy):
+            ending.setdefault(instance, Reason.POWER_DOWN)
+
+    node_help = help_nodes(launches, snapshot, policy)
+    lift, waiting = lifts(snapshot)
+    power_up = static_power_up(launches, snapshot, policy)
+    made = new_launches(unclaimed_demand(launches, snapshot, policy), snapshot, policy)
+    garbage, sightings = orphans(launches, snapshot, policy)
+    for instance in garbage:
+        ending[instance] = Reason.ORPHAN
+
+    actions: list[Action] = [
+        *(RecordLaunch(launch) for token, launch in launches.items() if launch is not snapshot.launches[launch.token]),
+        *_terminations(ending, policy),
+        *node_help,
+        *lift,
+        *(StartLaunch(launch, Reason.REPLY_LOST) for launch in launches.values() if _is_due(launch, snapshot, policy)),
+        *(StartLaunch(launch, _why(launch, policy)) for launch in made),
+        *_addresses(launches, snapshot, policy),
+        *([power_up] if power_up else []),
+    ]
+    freed_now = freed([action for action in node_help if isinstance(action, SetNodesDown)], snapshot)
+    memory = Memory(
+        orphans=sightings,
+        missing_since=missing,
+        terminate_called_at=_still_called(snapshot, ending),
+        static_power_up_at={
+            **{n: at for n, at in snapshot.memory.static_power_up_at.items() if n in policy.nodes},
+            **dict.fromkeys(power_up.nodes if power_up else (), snapshot.now),
+        },
+        freed_jobs=waiting | freed_now,
+    )
+    return Plan(tuple(actions), memory, snapshot.next_launch + len(made))
+
+
+def _is_due(launch: Launch, snapshot: Snapshot, policy: Policy) -> bool:
+    """A launch whose outcome is unknown, whose call is not being made, and whose last one was long enough ago."""
+    return (
+        launch.is_unresolved
+        and launch.token not in snapshot.in_flight
+        and snapshot.now - launch.last_attempt_at >= policy.replay_interval_s
+    )
+
+
+def _why(launch: Launch, policy: Policy) -> Reason:
+    is_static = all(policy.nodes[claim.node].is_static for claim in launch.claims)
+    return Reason.STATIC if is_static else Reason.DEMAND
+
+
+def _terminations(ending: dict[InstanceId, Reason], policy: Policy) -> list[TerminateInstances]:
+    by_reason: dict[Reason, list[InstanceId]] = defaultdict(list)
+    for instance, reason in sorted(ending.items()):
+        by_reason[reason].append(instance)
+    size = policy.terminate_batch_max
+    return [
+        TerminateInstances(tuple(instances[start : start + size]), reason)
+        for reason, instances in sorted(by_reason.items())
+        for start in range(0, len(instances), size)
+    ]
+
+
+def _still_called(snapshot: Snapshot, ending: dict[InstanceId, Reason]) -> dict[InstanceId, float]:
+    """When termination was last asked for, for instances that EC2 still shows live or that are asked for now."""
+    kept = {
+        instance: at
+        for instance, at in snapshot.memory.terminate_called_at.items()
+        if (seen := snapshot.instances.get(instance)) is None or seen.is_live
+    }
+    recent = {i: at for i, at in kept.items() if snapshot.now - at < 3600.0}
+    return recent | dict.fromkeys(ending, snapshot.now)
+
+
+def _addresses(launches: dict[str, Launch], snapshot: Snapshot, policy: Policy) -> list[AssignAddresses]:
+    if not policy.assigns_addresses:
+        return []
+    pairs: list[tuple[NodeName, str]] = []
+    for launch in launches.values():
+        for claim in launch.claims:
+            node = snapshot.nodes.get(claim.node)
+            instance = snapshot.instances.get(claim.instance)
+            if claim.state is not ClaimState.LAUNCHED or node is None or instance is None:
+                continue
+            if node.is_powering_up and instance.private_address and node.address != instance.private_address:
+                pairs.append((claim.node, instance.private_address))
+    return [AssignAddresses(tuple(sorted(pairs)))] if pairs else []

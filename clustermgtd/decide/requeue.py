@@ -1,0 +1,40 @@
+"""Jobs that lost a node by our hand: when Slurm's hold after the requeue may be lifted."""
+
+from __future__ import annotations
+
+from clustermgtd.model.action import LiftRequeueHold, SetNodesDown
+from clustermgtd.model.ids import JobId, NodeName
+from clustermgtd.model.node import NodeFlag
+from clustermgtd.model.snapshot import Snapshot
+
+
+def freed(actions: list[SetNodesDown], snapshot: Snapshot) -> dict[JobId, tuple[NodeName, ...]]:
+    """Jobs whose allocation a SetNodesDown of this plan breaks, with the rest of that allocation."""
+    down = {node for action in actions for node in action.nodes}
+    return {
+        job.id: tuple(sorted(set(job.nodes) - down))
+        for job in snapshot.jobs.values()
+        if job.nodes and down & set(job.nodes)
+    }
+
+
+def lifts(snapshot: Snapshot) -> tuple[list[LiftRequeueHold], dict[JobId, tuple[NodeName, ...]]]:
+    """Holds that may be lifted now, and the jobs that still have to wait.
+
+    The hold keeps a job from starting twice on nodes where it is still being cleaned up; once no surviving node of
+    the old allocation is COMPLETING there is nothing left to wait for.
+    """
+    due: list[LiftRequeueHold] = []
+    waiting: dict[JobId, tuple[NodeName, ...]] = {}
+    for job_id, nodes in sorted(snapshot.memory.freed_jobs.items()):
+        job = snapshot.jobs.get(job_id)
+        if job is None or job.is_configuring or job.state == "RUNNING":
+            continue
+        still_completing = any(
+            NodeFlag.COMPLETING in node.flags for name in nodes if (node := snapshot.nodes.get(name)) is not None
+        )
+        if job.is_held_after_requeue and not still_completing:
+            due.append(LiftRequeueHold(job_id))
+        else:
+            waiting[job_id] = nodes
+    return due, waiting
