@@ -92,7 +92,7 @@ def help_nodes(launches: dict[str, Launch], snapshot: Snapshot, policy: Policy) 
 def _own_or_slurm(node: Node) -> Reason | None:
     """Why a DOWN node may be touched; None where a person set it DOWN."""
     if node.is_marked_by_us:
-        return Reason.LAUNCH_FAILED
+        return Reason.MARK_LIFTED
     if node.reason.startswith("ResumeTimeout reached"):
         return Reason.RESUME_TIMEOUT
     if not node.reason or node.reason.startswith(_SLURM_REASONS):

@@ -77,11 +77,16 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
 
 
 def _is_due(launch: Launch, snapshot: Snapshot, policy: Policy) -> bool:
-    """A launch whose outcome is unknown, whose call is not being made, and whose last one was long enough ago."""
+    """A launch of unknown outcome that is still wanted, is not being called, and was last called long enough ago."""
     return (
-        launch.is_unresolved
-        and launch.token not in snapshot.in_flight
+        launch.token not in snapshot.in_flight
         and snapshot.now - launch.last_attempt_at >= policy.replay_interval_s
+        and any(
+            claim.state is ClaimState.REQUESTED
+            and (node := snapshot.nodes.get(claim.node)) is not None
+            and node.is_powering_up
+            for claim in launch.claims
+        )
     )
 
 

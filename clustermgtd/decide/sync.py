@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from clustermgtd.model.claim import ClaimState, Launch, NodeClaim, advance
-from clustermgtd.model.failure import RETRIED
+from clustermgtd.model.failure import RETRIED, FailureKind
 from clustermgtd.model.ids import InstanceId, NodeName
 from clustermgtd.model.node import Node, NodeFlag
 from clustermgtd.model.policy import Policy
@@ -53,8 +54,7 @@ def _adopt(launch: Launch, snapshot: Snapshot) -> Launch:
 
 def assign(claim: NodeClaim, instance: InstanceId, now: float, cause: str) -> NodeClaim:
     """The claim with its instance: REQUESTED -> LAUNCHED."""
-    launched = advance(claim, ClaimState.LAUNCHED, now, cause)
-    return NodeClaim(launched.node, launched.state, launched.since, instance, history=launched.history)
+    return replace(advance(claim, ClaimState.LAUNCHED, now, cause), instance=instance)
 
 
 def _sync_claim(claim: NodeClaim, snapshot: Snapshot, policy: Policy, missing: Mapping[InstanceId, float]) -> NodeClaim:
@@ -78,8 +78,18 @@ def _sync_claim(claim: NodeClaim, snapshot: Snapshot, policy: Policy, missing: M
             if node is not None and node.is_powering_up:
                 return advance(claim, ClaimState.TERMINATED, snapshot.now, "replaced: the node still powers up")
             return _released(claim, node, snapshot.now)
-        case ClaimState.REQUESTED | ClaimState.TERMINATED:
+        case ClaimState.REQUESTED:
+            return _forget_unwanted(claim, node, snapshot.now, policy)
+        case ClaimState.TERMINATED:
             return claim
+
+
+def _forget_unwanted(claim: NodeClaim, node: Node | None, now: float, policy: Policy) -> NodeClaim:
+    """Give up on a call without a known outcome once nobody wants its node and its instance would have been seen."""
+    if (node is not None and node.is_powering_up) or now - claim.since < policy.launch_timeout_s:
+        return claim
+    failed = advance(claim, ClaimState.LAUNCH_FAILED, now, "no outcome, and the node is not wanted any more")
+    return replace(failed, failure=FailureKind.SERVICE)
 
 
 def _ending(claim: NodeClaim, snapshot: Snapshot, policy: Policy, missing: Mapping[InstanceId, float]) -> str:

@@ -34,6 +34,8 @@ class Reason(StrEnum):
     """The node did not register within ResumeTimeout."""
     ORPHAN = "orphan"
     """The instance carries our tags and no claim."""
+    MARK_LIFTED = "mark-lifted"
+    """A state that we set ourselves is no longer needed."""
     JOB_FREED = "job-freed"
     """What the requeue hold protects against has passed."""
     ADDRESS = "address"

@@ -68,7 +68,7 @@ class Policy:
     replay_interval_s: float = 5.0
     """Between two calls under one launch token."""
     launch_timeout_s: float = 600.0
-    """A launch without any reply for this long has failed."""
+    """An unwanted launch without any reply for this long is given up; must exceed EC2's read lag."""
     terminate_retry_s: float = 20.0
     static_retry_s: float = 60.0
     """Between two attempts to power a static node up."""

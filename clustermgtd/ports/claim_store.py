@@ -31,6 +31,15 @@ class ClaimStore(Protocol):
         """Become the writer; whoever was before is fenced from this moment on."""
         ...
 
+    async def confirm_term(self) -> None:
+        """Return if this daemon is still the writer.
+
+        Raises:
+            FencedError: another daemon began a term.
+            TransientError: the leader record could not be read.
+        """
+        ...
+
     async def load(self) -> Mapping[LaunchToken, Launch]:
         """All open launches."""
         ...
