@@ -1,0 +1,1 @@
+"""The shell around the decisions: observe, decide, act, record, again."""

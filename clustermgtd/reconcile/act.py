@@ -1,0 +1,208 @@
+"""Carries out a plan: intent, effect, record; bounded, idempotent, in the plan's order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from clustermgtd.decide.outcome import attempted, with_failure, with_result
+from clustermgtd.errors import ClustermgtdError, FencedError, NotFoundError, PermanentError, TransientError
+from clustermgtd.model.action import (
+    Action,
+    AssignAddresses,
+    LiftRequeueHold,
+    PowerDownNodes,
+    PowerUpNodes,
+    RecordLaunch,
+    ReturnNodesToService,
+    SetNodesDown,
+    StartLaunch,
+    TerminateInstances,
+)
+from clustermgtd.model.claim import Launch
+from clustermgtd.model.failure import FailureKind
+from clustermgtd.model.hostlist import fold
+from clustermgtd.model.node import REASON_PREFIX
+from clustermgtd.model.snapshot import Plan
+from clustermgtd.ports.clock import Clock
+from clustermgtd.ports.fleet import Fleet
+from clustermgtd.ports.scheduler import Scheduler
+from clustermgtd.reconcile.ledger import Ledger
+from clustermgtd.reconcile.observer import LoopObserver
+
+log = structlog.get_logger(__name__)
+
+CONCURRENT_CALLS_MAX = 20
+REASON_LENGTH_MAX = 300
+
+
+class Actor:
+    """Applies plans. Launch calls go on in the background; everything else is done when `apply` returns."""
+
+    def __init__(
+        self, fleet: Fleet, scheduler: Scheduler, ledger: Ledger, clock: Clock, observer: LoopObserver
+    ) -> None:
+        self._fleet = fleet
+        self._scheduler = scheduler
+        self._ledger = ledger
+        self._clock = clock
+        self._observer = observer
+        self._calls = asyncio.Semaphore(CONCURRENT_CALLS_MAX)
+        self._background: set[asyncio.Task[None]] = set()
+        self.on_launch_settled: Callable[[], None] = lambda: None
+        """Called after each launch call ended, whatever came of it."""
+        self.fatal: ClustermgtdError | None = None
+        """Set by a background launch that found this daemon fenced."""
+
+    async def apply(self, plan: Plan, group: asyncio.TaskGroup) -> None:
+        """Records first: if one cannot be stored nothing else of the plan happens. Then the effects.
+
+        An effect that fails is logged and left to the next tick, which sees the same world and decides again.
+
+        Raises:
+            FencedError: another daemon took over; the caller stops.
+            TransientError: a record was not stored.
+        """
+        records = [action for action in plan.actions if isinstance(action, RecordLaunch)]
+        starts = [action for action in plan.actions if isinstance(action, StartLaunch)]
+        await asyncio.gather(*(self._record(action) for action in records))
+        intents = await asyncio.gather(*(self._intend(action) for action in starts))
+        for start, launch in zip(starts, intents, strict=True):
+            if launch is not None:
+                self._start(start, launch, group)
+        for action in plan.actions:
+            if not isinstance(action, RecordLaunch | StartLaunch):
+                await self._effect(action)
+
+    async def settle(self) -> None:
+        """Wait for launch calls that are being made."""
+        while self._background:
+            await asyncio.wait(self._background)
+
+    async def _record(self, action: RecordLaunch) -> None:
+        async with self._calls:
+            await self._ledger.store(action.launch)
+        self._observer.action_applied(action, "ok")
+
+    async def _intend(self, action: StartLaunch) -> Launch | None:
+        """The stored intent, or None if it could not be stored (the node is still unclaimed and comes up again)."""
+        try:
+            async with self._calls:
+                return await self._ledger.store(attempted(action.launch, self._clock.now()))
+        except FencedError:
+            raise
+        except ClustermgtdError as error:
+            log.warning("launch_not_recorded", launch_token=action.launch.token, error=str(error))
+            self._observer.action_applied(action, "failed")
+            return None
+
+    def _start(self, action: StartLaunch, launch: Launch, group: asyncio.TaskGroup) -> None:
+        self._ledger.in_flight.add(launch.token)
+        task = group.create_task(self._launch(action, launch), name=f"launch {launch.token}")
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _launch(self, action: StartLaunch, launch: Launch) -> None:
+        """One CreateFleet call and the record of its outcome."""
+        started = self._clock.monotonic()
+        facts = {
+            "launch_token": launch.token,
+            "queue": launch.request.queue,
+            "compute_resource": launch.request.compute_resource,
+            "nodes": fold([claim.node for claim in launch.claims]),
+            "job_ids": list(launch.request.jobs),
+            "reason": action.reason,
+        }
+        try:
+            async with self._calls:
+                outcome = await self._call(launch, started)
+            if outcome is not None:
+                stored = await self._ledger.store(outcome)
+                failed = [claim for claim in stored.claims if claim.failure]
+                log.info(
+                    "launch_done" if not failed else "launch_short",
+                    **facts,
+                    instances=sorted(stored.instances),
+                    missing=fold([claim.node for claim in failed]),
+                    cause=failed[0].history[-1].cause if failed else "",
+                    seconds=round(self._clock.monotonic() - started, 3),
+                )
+                self._observer.action_applied(action, "ok" if not failed else "failed")
+        except FencedError as error:
+            self.fatal = error
+        except ClustermgtdError as error:
+            log.warning("launch_unsettled", **facts, error=str(error), code=error.code, request_id=error.request_id)
+            self._observer.action_applied(action, "failed")
+        finally:
+            self._ledger.in_flight.discard(launch.token)
+            self.on_launch_settled()
+
+    async def _call(self, launch: Launch, started: float) -> Launch | None:
+        """The launch after EC2's answer.
+
+        Raises:
+            TransientError: there was no answer, or EC2 asked to come back; the intent stays for a replay.
+        """
+        try:
+            result = await self._fleet.launch(launch)
+        except TransientError:
+            raise
+        except ClustermgtdError as error:
+            kind = FailureKind.CONFIGURATION if isinstance(error, PermanentError) else FailureKind.CAPACITY
+            return with_failure(launch, kind, f"(Code:{error.code}) {error}", self._clock.now())
+        settled = with_result(launch, result, self._clock.now())
+        self._observer.launch_done(settled, result, self._clock.monotonic() - started)
+        return settled
+
+    async def _effect(self, action: Action) -> None:
+        try:
+            await self._carry_out(action)
+        except FencedError:
+            raise
+        except NotFoundError as error:
+            log.warning("action_target_unknown", action=type(action).__name__, error=str(error))
+            self._observer.action_applied(action, "failed")
+        except ClustermgtdError as error:
+            log.warning(
+                "action_failed",
+                action=type(action).__name__,
+                reason=getattr(action, "reason", ""),
+                error=str(error),
+                code=error.code,
+                request_id=error.request_id,
+            )
+            self._observer.action_applied(action, "failed")
+        else:
+            self._observer.action_applied(action, "ok")
+
+    async def _carry_out(self, action: Action) -> None:
+        match action:
+            case TerminateInstances(instances, reason):
+                result = await self._fleet.terminate(instances)
+                log.info("instances_terminating", instances=sorted(result.accepted), reason=reason)
+                for instance, code in result.refused:
+                    log.warning("instance_not_terminated", instance_id=instance, code=code, reason=reason)
+            case SetNodesDown(nodes, reason, detail):
+                text = f"{REASON_PREFIX} {reason} {detail}".strip()[:REASON_LENGTH_MAX]
+                await self._scheduler.set_down(nodes, text)
+                await self._scheduler.power_down(nodes)
+                log.warning("nodes_down", nodes=fold(nodes), reason=reason, detail=detail)
+            case PowerDownNodes(nodes, reason):
+                await self._scheduler.power_down(nodes)
+                log.info("nodes_powering_down", nodes=fold(nodes), reason=reason)
+            case PowerUpNodes(nodes, reason):
+                await self._scheduler.power_up(nodes)
+                log.info("nodes_powering_up", nodes=fold(nodes), reason=reason)
+            case ReturnNodesToService(nodes, reason):
+                await self._scheduler.return_to_service(nodes)
+                log.info("nodes_returned_to_service", nodes=fold(nodes), reason=reason)
+            case AssignAddresses(addresses):
+                await self._scheduler.assign_addresses(addresses)
+                log.info("addresses_assigned", nodes=fold([node for node, _ in addresses]))
+            case LiftRequeueHold(job, reason):
+                await self._scheduler.lift_requeue_hold(job)
+                log.info("requeue_hold_lifted", job_id=job, reason=reason)
+            case RecordLaunch() | StartLaunch():
+                raise AssertionError("records and launches are applied before effects")

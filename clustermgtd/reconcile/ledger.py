@@ -1,0 +1,64 @@
+"""The open launches in memory, exactly as stored: this daemon is the only writer, so nothing is read back per tick."""
+
+from __future__ import annotations
+
+from clustermgtd.errors import ConflictError, FencedError
+from clustermgtd.model.claim import Launch
+from clustermgtd.model.ids import LaunchToken
+from clustermgtd.ports.claim_store import ClaimStore, Term
+
+
+class Ledger:
+    """Open launches, launches in flight, and this term's counter."""
+
+    def __init__(self, store: ClaimStore) -> None:
+        self._claim_store = store
+        self._launches: dict[LaunchToken, Launch] = {}
+        self._is_stale = False
+        self.in_flight: set[LaunchToken] = set()
+        self.next_launch = 0
+        self.term: Term | None = None
+
+    @property
+    def launches(self) -> dict[LaunchToken, Launch]:
+        """A copy, so that a snapshot stays what it was."""
+        return dict(self._launches)
+
+    async def begin(self, holder: str) -> Term:
+        """Become the writer and read what is open."""
+        self.term = await self._claim_store.begin_term(holder)
+        self.next_launch = 0
+        self._launches = dict(await self._claim_store.load())
+        return self.term
+
+    async def confirm(self) -> None:
+        """Before a tick: still the writer, and memory equals the table.
+
+        Raises:
+            FencedError: another daemon took over.
+        """
+        await self._claim_store.confirm_term()
+        if self._is_stale:
+            self._launches = dict(await self._claim_store.load())
+            self._is_stale = False
+
+    async def store(self, launch: Launch) -> Launch:
+        """Store a launch and keep its new version; a closed one is let go.
+
+        Raises:
+            ConflictError: memory was out of date; the next `confirm` reads the table again.
+            FencedError: another daemon took over.
+            TransientError: the outcome is not known; memory keeps the old value.
+        """
+        try:
+            stored = await self._claim_store.put(launch)
+        except FencedError:
+            raise
+        except ConflictError:
+            self._is_stale = True
+            raise
+        if stored.is_open:
+            self._launches[stored.token] = stored
+        else:
+            self._launches.pop(stored.token, None)
+        return stored

@@ -1,0 +1,148 @@
+"""The loop: one tick after another, soon when there is something to wait for, seldom when there is not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from clustermgtd.decide.plan import decide
+from clustermgtd.errors import ClustermgtdError, FencedError
+from clustermgtd.model.claim import ClaimState
+from clustermgtd.model.policy import Policy
+from clustermgtd.model.snapshot import Memory, Plan, Snapshot
+from clustermgtd.ports.clock import Clock
+from clustermgtd.ports.fleet import Fleet
+from clustermgtd.ports.scheduler import Scheduler
+from clustermgtd.reconcile.act import Actor
+from clustermgtd.reconcile.inbox import Inbox
+from clustermgtd.reconcile.ledger import Ledger
+from clustermgtd.reconcile.observer import LoopObserver
+
+log = structlog.get_logger(__name__)
+
+_SETTLED = frozenset({ClaimState.READY, ClaimState.TERMINATED})
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds between two ticks."""
+
+    quiet_s: float = 30.0
+    """Nothing is under way."""
+    waiting_s: float = 5.0
+    """Some claim is between two states."""
+    acted_s: float = 1.0
+    """The last plan was not empty."""
+    between_s: float = 0.2
+    """At least this, so that a burst of hooks makes one tick."""
+    failed_s: float = 5.0
+    """The last tick failed."""
+
+
+class Loop:
+    """Observe, decide, act, record."""
+
+    def __init__(
+        self, fleet: Fleet, scheduler: Scheduler, ledger: Ledger, clock: Clock, observer: LoopObserver
+    ) -> None:
+        self._fleet = fleet
+        self._scheduler = scheduler
+        self._ledger = ledger
+        self._clock = clock
+        self._observer = observer
+        self.actor = Actor(fleet, scheduler, ledger, clock, observer)
+        self.inbox = Inbox()
+        self.actor.on_launch_settled = self.inbox.wake
+        self.memory = Memory()
+        self.ticks = 0
+
+    async def run(self, policy: Callable[[], Policy], pace: Callable[[], Pace]) -> None:
+        """Tick for ever. Policy and pace are asked for anew each time, so that a reload is a swap.
+
+        Raises:
+            FencedError: another daemon took over.
+        """
+        async with asyncio.TaskGroup() as group:
+            while True:
+                pause = await self.tick(policy(), pace(), group)
+                await self._clock.sleep(pace().between_s)
+                await self.inbox.wait(max(0.0, pause - pace().between_s))
+
+    async def tick(self, policy: Policy, pace: Pace, group: asyncio.TaskGroup) -> float:
+        """One round; returns the seconds until the next one is due if nothing wakes the loop.
+
+        A tick that cannot observe or record ends there: nothing is decided from half of the facts.
+        """
+        self.ticks += 1
+        started = self._clock.monotonic()
+        hints = self.inbox.drain()
+        with structlog.contextvars.bound_contextvars(tick=self.ticks):
+            try:
+                snapshot, plan = await self._round(policy, group)
+            except FencedError:
+                raise
+            except ClustermgtdError as error:
+                self.inbox.put_back(hints)
+                duration = self._clock.monotonic() - started
+                log.warning("tick_failed", error=str(error), kind=type(error).__name__, seconds=round(duration, 3))
+                self._observer.tick_failed(error, duration)
+                return pace.failed_s
+            for hint in hints:
+                hint.on_stored()
+            duration = self._clock.monotonic() - started
+            self._observer.tick_done(snapshot, plan, duration)
+            log.log(
+                20 if plan.actions else 10,
+                "tick",
+                hints=len(hints),
+                actions=len(plan.actions),
+                nodes=len(snapshot.nodes),
+                instances=sum(i.is_live for i in snapshot.instances.values()),
+                open_launches=len(snapshot.launches),
+                seconds=round(duration, 3),
+            )
+        return self._pause(snapshot, plan, pace)
+
+    async def _round(self, policy: Policy, group: asyncio.TaskGroup) -> tuple[Snapshot, Plan]:
+        if self.actor.fatal is not None:
+            raise self.actor.fatal
+        await self._ledger.confirm()
+        snapshot = await self.observe()
+        plan = decide(snapshot, policy)
+        self.memory = plan.memory
+        self._ledger.next_launch = plan.next_launch
+        await self.actor.apply(plan, group)
+        return snapshot, plan
+
+    async def observe(self) -> Snapshot:
+        """Instances first, then Slurm, then our own records: see `Snapshot.instances`.
+
+        Raises:
+            TransientError: a source could not be read whole.
+        """
+        assert self._ledger.term is not None, "the ledger begins its term before the first tick"
+        in_flight = frozenset(self._ledger.in_flight)
+        instances = await self._fleet.instances()
+        view = await self._scheduler.view()
+        return Snapshot(
+            now=self._clock.now(),
+            nodes=view.nodes,
+            jobs=view.jobs,
+            instances=instances,
+            launches=self._ledger.launches,
+            in_flight=in_flight | self._ledger.in_flight,
+            token_prefix=self._ledger.term.token_prefix,
+            next_launch=self._ledger.next_launch,
+            memory=self.memory,
+        )
+
+    def _pause(self, snapshot: Snapshot, plan: Plan, pace: Pace) -> float:
+        if plan.actions:
+            return pace.acted_s
+        is_waiting = bool(plan.memory.freed_jobs) or any(
+            claim.state not in _SETTLED for launch in snapshot.launches.values() for claim in launch.claims
+        )
+        return pace.waiting_s if is_waiting else pace.quiet_s

@@ -1,0 +1,247 @@
+"""slurmctld's power saving as plain data: nodes, jobs, timers. No loop, no clock of its own.
+
+Modelled after what release 22.05.8 was seen to do (docs/reference/slurm-facts.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from clustermgtd.model.ids import JobId, NodeName, QueueName
+from clustermgtd.model.job import Job
+from clustermgtd.model.node import Node, NodeBase, NodeFlag
+
+F = NodeFlag
+REQUEUE_HOLD_S = 121.0
+
+
+@dataclass
+class SimNode:
+    name: NodeName
+    queue: QueueName
+    is_static: bool
+    is_down: bool = False
+    is_draining: bool = False
+    is_power_down_asked: bool = False
+    power: str = "down"
+    """down, up (slurmd registered), powering-up, powering-down"""
+    reason: str = ""
+    job: JobId | None = None
+    resume_deadline: float = 0.0
+    suspend_deadline: float = 0.0
+    idle_since: float = 0.0
+    responds: bool = True
+    silent_since: float | None = None
+    backing: str = ""
+    """Instance whose slurmd registered last."""
+
+    def flags(self) -> frozenset[NodeFlag]:
+        flags = {F.CLOUD}
+        flags |= {
+            "down": {F.POWERED_DOWN},
+            "up": set(),
+            "powering-up": {F.POWERING_UP, F.NOT_RESPONDING},
+            "powering-down": {F.POWERING_DOWN},
+        }[self.power]
+        if self.is_draining:
+            flags.add(F.DRAIN)
+        if self.is_power_down_asked and self.power == "up":
+            flags.add(F.POWER_DOWN)
+        if not self.responds and self.power == "up":
+            flags.add(F.NOT_RESPONDING)
+        return frozenset(flags)
+
+    def view(self) -> Node:
+        base = NodeBase.DOWN if self.is_down else NodeBase.ALLOCATED if self.job is not None else NodeBase.IDLE
+        return Node(self.name, base, self.flags(), (self.queue,), address=self.name, reason=self.reason)
+
+
+@dataclass
+class SimJob:
+    id: JobId
+    queue: QueueName
+    size: int
+    duration: float
+    state: str = "PENDING"
+    nodes: list[NodeName] = field(default_factory=list)
+    begin_at: float = 0.0
+    ends_at: float = 0.0
+    restarts: int = 0
+
+    def view(self, now: float) -> Job:
+        held = self.state == "PENDING" and self.begin_at > now
+        reason = "BeginTime" if held else "Resources" if self.state == "PENDING" else "None"
+        return Job(
+            self.id, self.state, reason, self.queue, "alice", tuple(sorted(self.nodes)), self.restarts, priority=self.id
+        )
+
+
+@dataclass
+class SimSlurm:
+    resume_timeout: float
+    suspend_timeout: float
+    suspend_time: float
+    slurmd_timeout: float = 180.0
+    now: float = 0.0
+    nodes: dict[NodeName, SimNode] = field(default_factory=dict)
+    jobs: dict[JobId, SimJob] = field(default_factory=dict)
+
+    def view(self) -> tuple[dict[NodeName, Node], dict[JobId, Job]]:
+        nodes = {name: node.view() for name, node in sorted(self.nodes.items())}
+        jobs = {i: j.view(self.now) for i, j in sorted(self.jobs.items()) if j.state not in ("COMPLETED", "CANCELLED")}
+        return nodes, jobs
+
+    def submit(self, queue: QueueName, size: int, duration: float) -> JobId:
+        job_id = JobId(len(self.jobs) + 1)
+        self.jobs[job_id] = SimJob(job_id, queue, size, duration)
+        return job_id
+
+    def cancel(self, job_id: JobId) -> None:
+        job = self.jobs[job_id]
+        if job.state in ("PENDING", "CONFIGURING", "RUNNING"):
+            self._release(job)
+            job.state = "CANCELLED"
+
+    # what time does
+
+    def advance(self, now: float) -> None:
+        self.now = now
+        for job in self.jobs.values():
+            if job.state == "RUNNING" and job.ends_at <= now:
+                self._release(job)
+                job.state = "COMPLETED"
+        for node in self.nodes.values():
+            self._advance_node(node, now)
+        self._schedule(now)
+        for job in self.jobs.values():
+            if job.state == "CONFIGURING" and all(self.nodes[n].power == "up" for n in job.nodes):
+                job.state, job.ends_at = "RUNNING", now + job.duration
+
+    def _advance_node(self, node: SimNode, now: float) -> None:
+        if node.power == "powering-up" and now >= node.resume_deadline:
+            self._requeue_on(node, now)
+            node.power, node.is_down, node.reason = "down", True, "ResumeTimeout reached [slurm@2026]"
+        elif node.power == "powering-down" and now >= node.suspend_deadline:
+            node.power, node.is_down, node.is_draining, node.reason = "down", False, False, ""
+            node.is_power_down_asked, node.backing = False, ""
+        elif node.power == "up" and not node.responds and not node.is_down:
+            node.silent_since = now if node.silent_since is None else node.silent_since
+            if now - node.silent_since >= self.slurmd_timeout:
+                self._requeue_on(node, now)
+                node.is_down, node.reason = True, "Not responding"
+        elif node.power == "up" and node.job is None and not node.is_down:
+            idle_out = not node.is_static and now - node.idle_since >= self.suspend_time
+            if node.is_power_down_asked or idle_out:
+                self._suspend(node, now)
+
+    def _suspend(self, node: SimNode, now: float) -> None:
+        node.power, node.suspend_deadline = "powering-down", now + self.suspend_timeout
+
+    def _schedule(self, now: float) -> None:
+        for job in self.jobs.values():
+            if job.state != "PENDING" or job.begin_at > now:
+                continue
+            free = [n for n in self.nodes.values() if n.queue == job.queue and self._is_available(n)]
+            free.sort(key=lambda n: (n.power != "up", n.power != "powering-up", n.name))
+            if len(free) < job.size:
+                continue
+            job.nodes = [n.name for n in free[: job.size]]
+            job.state = "CONFIGURING"
+            for node in free[: job.size]:
+                node.job = job.id
+                if node.power == "down":
+                    self._power_up(node, now)
+
+    @staticmethod
+    def _is_available(node: SimNode) -> bool:
+        return (
+            node.job is None
+            and not node.is_down
+            and not node.is_draining
+            and not node.is_power_down_asked
+            and node.power in ("up", "down", "powering-up")
+            and (node.power != "up" or node.responds)
+        )
+
+    def _power_up(self, node: SimNode, now: float) -> None:
+        node.power, node.resume_deadline = "powering-up", now + self.resume_timeout
+        node.responds, node.silent_since = True, None
+
+    def _release(self, job: SimJob) -> None:
+        for name in job.nodes:
+            self.nodes[name].job = None
+            self.nodes[name].idle_since = self.now
+        job.nodes = []
+
+    def _requeue_on(self, node: SimNode, now: float) -> None:
+        if node.job is None:
+            return
+        job = self.jobs[node.job]
+        self._release(job)
+        job.state, job.begin_at, job.restarts = "PENDING", now + REQUEUE_HOLD_S, job.restarts + 1
+
+    # what slurmd does
+
+    def register(self, name: NodeName, instance: str) -> None:
+        """A freshly booted slurmd reports for duty; slurmctld takes it only where it waits for one."""
+        node = self.nodes[name]
+        if node.power == "powering-up" and not node.is_down:
+            node.power, node.backing, node.responds, node.silent_since = "up", instance, True, None
+            node.idle_since = self.now
+
+    def silence(self, instance: str) -> None:
+        for node in self.nodes.values():
+            if node.backing == instance and node.power == "up":
+                node.responds = False
+
+    # what `scontrol update` does
+
+    def set_down(self, name: NodeName, reason: str) -> None:
+        node = self.nodes[name]
+        self._requeue_on(node, self.now)
+        node.is_down, node.reason = True, reason
+        if node.power == "powering-up":
+            node.power, node.responds = "up", False
+
+    def power_down(self, name: NodeName) -> None:
+        node = self.nodes[name]
+        if node.power == "down":
+            node.is_down, node.reason = False, ""
+        elif node.is_down:
+            self._suspend(node, self.now)
+        elif node.power == "up":
+            node.is_power_down_asked = True
+
+    def power_down_force(self, name: NodeName) -> None:
+        node = self.nodes[name]
+        self._requeue_on(node, self.now)
+        if node.power != "down":
+            self._suspend(node, self.now)
+
+    def power_up(self, name: NodeName) -> None:
+        node = self.nodes[name]
+        if node.power == "down" and not node.is_down:
+            self._power_up(node, self.now)
+
+    def return_to_service(self, name: NodeName) -> None:
+        node = self.nodes[name]
+        if node.power == "down":
+            node.is_down, node.reason = False, ""
+
+    def lift_requeue_hold(self, job_id: JobId) -> None:
+        job = self.jobs[job_id]
+        if job.state == "PENDING":
+            job.begin_at = self.now
+
+    def drain(self, name: NodeName, reason: str) -> None:
+        node = self.nodes[name]
+        node.is_draining, node.reason = True, reason
+
+    def resume(self, name: NodeName) -> None:
+        node = self.nodes[name]
+        node.is_draining, node.is_down, node.reason = False, False, ""
+
+
+def with_backing(node: Node, instance_id: str) -> Node:
+    """The node as releases from 23.11 print it, with the id that slurmd was started with."""
+    return replace(node, instance_id=instance_id)
