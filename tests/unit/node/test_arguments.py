@@ -1,0 +1,65 @@
+"""What the agent is told, by command line, environment and user data."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clustermgtd.node.arguments import AgentArguments, as_environment, parse
+from clustermgtd.node.user_data import ENVIRONMENT_FILE, agent_environment, user_data
+
+VALUES = st.text(st.characters(codec="ascii", exclude_categories=("Cc",)), max_size=30)
+
+
+def test_the_command_line_wins_over_the_environment() -> None:
+    environment = {"CLUSTERMGTD_NODE_TABLE": "from-environment", "CLUSTERMGTD_NODE_CONF_SERVER": "head:6817"}
+    arguments = parse(["--table", "from-command-line"], environment)
+    assert arguments.table == "from-command-line"
+    assert arguments.conf_server == "head:6817"
+    assert arguments.give_up_s == 600.0
+
+
+def test_a_table_is_required(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        parse([], {})
+    assert stopped.value.code == 2
+    assert "CLUSTERMGTD_NODE_TABLE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "argv", [["--conf-server", "head", "--conf-file", "/etc/slurm.conf"], ["--give-up-s", "0"], ["--give-up-s", "soon"]]
+)
+def test_what_contradicts_itself_is_refused(argv: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--table", "t", *argv], {})
+
+
+@given(table=VALUES.filter(bool), conf_server=VALUES, command=VALUES)
+def test_user_data_carries_every_value(table: str, conf_server: str, command: str) -> None:
+    arguments = AgentArguments(table=table, conf_server=conf_server, power_off_command=command, give_up_s=90)
+    assert parse([], agent_environment(user_data(arguments))) == arguments
+
+
+def test_other_peoples_user_data_holds_nothing_for_the_agent() -> None:
+    assert agent_environment("#!/bin/sh\nCLUSTERMGTD_NODE_TABLE=no\n") == {}
+    assert agent_environment("") == {}
+
+
+def test_a_line_break_is_refused() -> None:
+    with pytest.raises(ValueError, match="line break"):
+        user_data(AgentArguments(table="a\nb"))
+
+
+def test_user_data_is_a_script_that_a_shell_accepts() -> None:
+    text = user_data(AgentArguments(table='it\'s $HOME `date` "quoted" \\'))
+    assert ENVIRONMENT_FILE in text
+    assert len(text) < 1024
+    subprocess.run(["sh", "-n"], input=text, text=True, check=True, timeout=10)
+
+
+def test_defaults_stay_out_of_user_data() -> None:
+    assert agent_environment(user_data(AgentArguments(table="t"))) == {"CLUSTERMGTD_NODE_TABLE": "t"}
+    assert as_environment(AgentArguments(table="t"))["CLUSTERMGTD_NODE_GIVE_UP_S"] == "600"
