@@ -1,0 +1,1 @@
+"""Concrete classes behind the ports."""

@@ -1,0 +1,161 @@
+"""A lean reader for DescribeInstances replies.
+
+botocore's own parser builds every field of every instance and holds the event loop for most of a second per thousand
+of them. This one pulls what `Instance` needs while the text streams through expat, and lets the loop run between
+chunks. It is registered for that one operation; every other reply is parsed by botocore.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Any
+from xml.parsers import expat
+
+from aiobotocore.parsers import AioEC2QueryParser, AioResponseParserFactory
+from botocore.parsers import ResponseParserError
+
+from clustermgtd.model.ids import ComputeResourceName, InstanceId, InstanceType, LaunchToken, QueueName, SubnetId
+from clustermgtd.model.instance import Instance, InstanceState
+
+TAG_CLUSTER = "clustermgtd:cluster"
+TAG_TOKEN = "clustermgtd:launch-token"  # noqa: S105 - a tag's name
+TAG_QUEUE = "clustermgtd:queue"
+TAG_COMPUTE_RESOURCE = "clustermgtd:compute-resource"
+
+_CHUNK_BYTES = 32 * 1024
+
+_REPLY = "DescribeInstancesResponse"
+_INSTANCE = f"{_REPLY}/reservationSet/item/instancesSet/item"
+_TAG = f"{_INSTANCE}/tagSet/item"
+_FIELDS = frozenset(
+    f"{_INSTANCE}/{field}"
+    for field in (
+        "instanceId",
+        "instanceState/name",
+        "launchTime",
+        "instanceType",
+        "placement/availabilityZone",
+        "subnetId",
+        "instanceLifecycle",
+        "privateIpAddress",
+        "stateReason/code",
+    )
+)
+_TEXTS = _FIELDS | {f"{_TAG}/key", f"{_TAG}/value", f"{_REPLY}/nextToken", f"{_REPLY}/requestId"}
+
+
+class LeanParserFactory(AioResponseParserFactory):  # type: ignore[misc]
+    """botocore's parsers, with the lean one for EC2."""
+
+    def create_parser(self, protocol_name: str) -> Any:
+        if protocol_name == "ec2":
+            return LeanEc2Parser(**self._defaults)
+        return super().create_parser(protocol_name)
+
+
+class LeanEc2Parser(AioEC2QueryParser):  # type: ignore[misc]
+    """DescribeInstances replies become `{"Instances": [Instance, ...], "NextToken": str}`."""
+
+    async def _do_parse(self, response: Any, shape: Any) -> Any:
+        if shape is None or shape.name != "DescribeInstancesResult":
+            return super()._do_parse(response, shape)
+        try:
+            page = await read_page(response["body"])
+        except (expat.ExpatError, ValueError, KeyError) as error:
+            raise ResponseParserError(f"DescribeInstances reply cannot be read: {error}") from error
+        return {
+            "Instances": page.instances,
+            "NextToken": page.next_token,
+            "ResponseMetadata": {"RequestId": page.request_id},
+        }
+
+
+class _Page:
+    """Collects one reply while expat walks through it."""
+
+    def __init__(self) -> None:
+        self.instances: list[Instance] = []
+        self.next_token = ""
+        self.request_id = ""
+        self.is_whole = False
+        self._path = ""
+        self._text: list[str] | None = None
+        self._fields: dict[str, str] = {}
+        self._tags: dict[str, str] = {}
+        self._tag_key = ""
+        self._tag_value = ""
+
+    def start(self, name: str, _attributes: object) -> None:
+        self._path = f"{self._path}/{name}" if self._path else name
+        self._text = [] if self._path in _TEXTS else None
+
+    def data(self, text: str) -> None:
+        if self._text is not None:
+            self._text.append(text)
+
+    def end(self, _name: str) -> None:
+        path = self._path
+        self._path = path.rpartition("/")[0]
+        if self._text is not None:
+            self._keep(path, "".join(self._text))
+            self._text = None
+        elif path == _INSTANCE:
+            self.instances.append(_instance(self._fields, self._tags))
+            self._fields, self._tags = {}, {}
+        elif path == _TAG:
+            self._tags[self._tag_key] = self._tag_value
+            self._tag_key = self._tag_value = ""
+        elif path == _REPLY:
+            self.is_whole = True
+
+    def _keep(self, path: str, text: str) -> None:
+        if path in _FIELDS:
+            self._fields[path[len(_INSTANCE) + 1 :]] = text
+        elif path == f"{_TAG}/key":
+            self._tag_key = text
+        elif path == f"{_TAG}/value":
+            self._tag_value = text
+        elif path == f"{_REPLY}/nextToken":
+            self.next_token = text
+        else:
+            self.request_id = text
+
+
+async def read_page(body: bytes) -> _Page:
+    """One reply's instances, next token and request id.
+
+    Raises:
+        ExpatError, ValueError, KeyError: it is not a whole DescribeInstances reply.
+    """
+    page = _Page()
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartElementHandler = page.start
+    parser.CharacterDataHandler = page.data
+    parser.EndElementHandler = page.end
+    for offset in range(0, len(body), _CHUNK_BYTES):
+        parser.Parse(body[offset : offset + _CHUNK_BYTES], False)
+        await asyncio.sleep(0)
+    parser.Parse(b"", True)
+    if not page.is_whole:
+        raise ValueError(f"no {_REPLY} element")
+    return page
+
+
+def _instance(fields: dict[str, str], tags: dict[str, str]) -> Instance:
+    launch_time = fields.get("launchTime", "")
+    return Instance(
+        id=InstanceId(fields["instanceId"]),
+        state=InstanceState(fields["instanceState/name"]),
+        token=LaunchToken(tags.get(TAG_TOKEN, "")),
+        launched_at=datetime.fromisoformat(launch_time).timestamp() if launch_time else 0.0,
+        instance_type=InstanceType(fields.get("instanceType", "")),
+        zone=fields.get("placement/availabilityZone", ""),
+        subnet=SubnetId(fields.get("subnetId", "")),
+        is_spot=fields.get("instanceLifecycle") == "spot",
+        private_address=fields.get("privateIpAddress", ""),
+        state_reason=fields.get("stateReason/code", ""),
+        queue=QueueName(tags.get(TAG_QUEUE, "")),
+        compute_resource=ComputeResourceName(tags.get(TAG_COMPUTE_RESOURCE, "")),
+    )
