@@ -1,0 +1,61 @@
+"""The claim table as plain data behind the port `ClaimStore`. Several stores over one table are several daemons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from clustermgtd.errors import ConflictError, FencedError
+from clustermgtd.model.claim import Launch
+from clustermgtd.model.ids import InstanceId, LaunchToken
+from clustermgtd.ports.claim_store import Term
+from tests.fakes.faults import Faults
+
+
+@dataclass
+class FakeTable:
+    """What is stored; survives its daemons."""
+
+    incarnation: str = "0badcafe"
+    epoch: int = 0
+    holder: str = ""
+    launches: dict[LaunchToken, Launch] = field(default_factory=dict)
+    """Closed ones too."""
+    phases: dict[InstanceId, dict[str, float]] = field(default_factory=dict)
+
+
+@dataclass
+class FakeClaimStore:
+    table: FakeTable = field(default_factory=FakeTable)
+    faults: Faults = field(default_factory=Faults)
+    """By method: `begin_term`, `load`, `put`, `boot_phases`."""
+    puts: int = 0
+    _epoch: int = 0
+
+    async def begin_term(self, holder: str) -> Term:
+        with self.faults.around("begin_term"):
+            self.table.epoch += 1
+            self.table.holder = holder
+        self._epoch = self.table.epoch
+        return Term(self.table.incarnation, self._epoch)
+
+    async def load(self) -> Mapping[LaunchToken, Launch]:
+        with self.faults.around("load"):
+            return {token: launch for token, launch in self.table.launches.items() if launch.is_open}
+
+    async def put(self, launch: Launch) -> Launch:
+        self.puts += 1
+        with self.faults.around("put"):
+            if self._epoch != self.table.epoch or not self._epoch:
+                raise FencedError(f"term {self._epoch} is over, {self.table.holder!r} writes now")
+            stored = self.table.launches.get(launch.token)
+            written = replace(launch, version=launch.version + 1)
+            if stored != written:
+                if (stored.version if stored else 0) != launch.version:
+                    raise ConflictError(f"{launch.token}: version {launch.version} is not the stored one")
+                self.table.launches[launch.token] = written
+        return written
+
+    async def boot_phases(self, instances: Iterable[InstanceId]) -> Mapping[InstanceId, Mapping[str, float]]:
+        with self.faults.around("boot_phases"):
+            return {id: dict(self.table.phases[id]) for id in instances if id in self.table.phases}
