@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from clustermgtd.model.action import PowerUpNodes, Reason
 from clustermgtd.model.claim import Launch
-from clustermgtd.model.ids import NodeName
+from clustermgtd.model.ids import LaunchToken, NodeName
 from clustermgtd.model.node import NodeFlag
 from clustermgtd.model.policy import Policy
 from clustermgtd.model.snapshot import Snapshot
 
 
-def claimed(launches: dict[str, Launch]) -> set[NodeName]:
+def claimed(launches: Mapping[LaunchToken, Launch]) -> set[NodeName]:
     """Nodes with an open claim, whatever its state."""
     return {claim.node for launch in launches.values() for claim in launch.claims if claim.is_open}
 
 
-def unclaimed_demand(launches: dict[str, Launch], snapshot: Snapshot, policy: Policy) -> list[NodeName]:
+def unclaimed_demand(launches: Mapping[LaunchToken, Launch], snapshot: Snapshot, policy: Policy) -> list[NodeName]:
     """Managed nodes that power up without a claim, sorted.
 
     A node whose former claim is not closed has to wait: its instance may still be paid for.
@@ -28,7 +30,7 @@ def unclaimed_demand(launches: dict[str, Launch], snapshot: Snapshot, policy: Po
     ]
 
 
-def static_power_up(launches: dict[str, Launch], snapshot: Snapshot, policy: Policy) -> PowerUpNodes | None:
+def static_power_up(launches: Mapping[LaunchToken, Launch], snapshot: Snapshot, policy: Policy) -> PowerUpNodes | None:
     """Static nodes that are powered down, free of anybody's drain, and not tried just now."""
     taken = claimed(launches)
     tried = snapshot.memory.static_power_up_at

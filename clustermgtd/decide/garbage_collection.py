@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from clustermgtd.model.claim import Launch
-from clustermgtd.model.ids import InstanceId
+from clustermgtd.model.ids import InstanceId, LaunchToken
 from clustermgtd.model.instance import Instance
 from clustermgtd.model.policy import Policy
 from clustermgtd.model.snapshot import Sighting, Snapshot
 
 
 def orphans(
-    launches: Mapping[str, Launch], snapshot: Snapshot, policy: Policy
+    launches: Mapping[LaunchToken, Launch], snapshot: Snapshot, policy: Policy
 ) -> tuple[list[InstanceId], dict[InstanceId, Sighting]]:
     """Orphans that may be ended now, and the sightings of all of them for the next decision."""
     held = {claim.instance for launch in launches.values() for claim in launch.claims if claim.holds_instance}

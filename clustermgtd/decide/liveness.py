@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 
 from clustermgtd.decide.sync import BACKED
 from clustermgtd.model.action import Action, PowerDownNodes, Reason, ReturnNodesToService, SetNodesDown
 from clustermgtd.model.claim import ClaimState, Launch, NodeClaim, advance
 from clustermgtd.model.failure import RETRIED
-from clustermgtd.model.ids import InstanceId, NodeName
+from clustermgtd.model.ids import InstanceId, LaunchToken, NodeName
 from clustermgtd.model.node import Node
 from clustermgtd.model.policy import Policy
 from clustermgtd.model.snapshot import Snapshot
-
-_SLURM_REASONS = ("Not responding", "Node unexpectedly rebooted", "ResumeTimeout reached", "Low RealMemory")
-"""Reasons that slurmctld itself writes when it sets a node DOWN; any other foreign reason is a person's."""
 
 
 def end_unwanted(launch: Launch, snapshot: Snapshot, policy: Policy) -> tuple[Launch, dict[InstanceId, Reason]]:
@@ -53,7 +51,7 @@ def still_ending(launch: Launch, snapshot: Snapshot, policy: Policy) -> list[Ins
     ]
 
 
-def help_nodes(launches: dict[str, Launch], snapshot: Snapshot, policy: Policy) -> list[Action]:
+def help_nodes(launches: Mapping[LaunchToken, Launch], snapshot: Snapshot, policy: Policy) -> list[Action]:
     """Updates that bring nodes out of states which Slurm itself does not leave."""
     claims: dict[NodeName, list[NodeClaim]] = defaultdict(list)
     for launch in launches.values():
@@ -65,11 +63,10 @@ def help_nodes(launches: dict[str, Launch], snapshot: Snapshot, policy: Policy) 
     recovered: dict[Reason, list[NodeName]] = defaultdict(list)
     for name in sorted(policy.nodes):
         node = snapshot.nodes.get(name)
-        if node is None:
+        if node is None or node.is_marked_by_others:
             continue
         if node.is_down:
-            if (reason := _own_or_slurm(node)) is None:
-                continue
+            reason = _why_down(node)
             if node.is_powered_down:
                 recovered[reason].append(name)
             elif not node.is_powering_down and not node.is_power_down_pending:
@@ -89,12 +86,7 @@ def help_nodes(launches: dict[str, Launch], snapshot: Snapshot, policy: Policy) 
     ]
 
 
-def _own_or_slurm(node: Node) -> Reason | None:
-    """Why a DOWN node may be touched; None where a person set it DOWN."""
+def _why_down(node: Node) -> Reason:
     if node.is_marked_by_us:
         return Reason.MARK_LIFTED
-    if node.reason.startswith("ResumeTimeout reached"):
-        return Reason.RESUME_TIMEOUT
-    if not node.reason or node.reason.startswith(_SLURM_REASONS):
-        return Reason.NOT_RESPONDING
-    return None
+    return Reason.RESUME_TIMEOUT if node.reason.startswith("ResumeTimeout") else Reason.NOT_RESPONDING

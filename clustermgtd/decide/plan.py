@@ -20,7 +20,7 @@ from clustermgtd.model.action import (
     TerminateInstances,
 )
 from clustermgtd.model.claim import ClaimState, Launch
-from clustermgtd.model.ids import InstanceId, NodeName
+from clustermgtd.model.ids import InstanceId, LaunchToken, NodeName
 from clustermgtd.model.policy import Policy
 from clustermgtd.model.snapshot import Memory, Plan, Snapshot
 
@@ -32,7 +32,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     that the next observation completes. An unchanged world in a settled state gives an empty plan.
     """
     missing = missing_since(snapshot)
-    launches: dict[str, Launch] = {}
+    launches: dict[LaunchToken, Launch] = {}
     ending: dict[InstanceId, Reason] = {}
     for token, stored in sorted(snapshot.launches.items()):
         if token in snapshot.in_flight:
@@ -118,7 +118,7 @@ def _still_called(snapshot: Snapshot, ending: dict[InstanceId, Reason]) -> dict[
     return recent | dict.fromkeys(ending, snapshot.now)
 
 
-def _addresses(launches: dict[str, Launch], snapshot: Snapshot, policy: Policy) -> list[AssignAddresses]:
+def _addresses(launches: dict[LaunchToken, Launch], snapshot: Snapshot, policy: Policy) -> list[AssignAddresses]:
     if not policy.assigns_addresses:
         return []
     pairs: list[tuple[NodeName, str]] = []

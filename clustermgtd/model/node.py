@@ -10,6 +10,9 @@ from clustermgtd.model.ids import NodeName, QueueName
 REASON_PREFIX = "clustermgtd:"
 """Every node reason we write starts with this; a reason without it belongs to somebody else and is read-only."""
 
+SLURM_REASONS = ("Not responding", "Node unexpectedly rebooted", "ResumeTimeout reached", "Low RealMemory")
+"""How the reasons begin that slurmctld itself writes when it sets a node DOWN."""
+
 
 class NodeBase(StrEnum):
     """Slurm's base states, as `scontrol show node` prints the first word of `State=`."""
@@ -119,6 +122,12 @@ class Node:
     def is_marked_by_us(self) -> bool:
         """The present reason was written by this daemon."""
         return self.reason.startswith(REASON_PREFIX)
+
+    @property
+    def is_marked_by_others(self) -> bool:
+        """A person or another program set it DOWN or draining and said why: read-only to us."""
+        is_marked = self.is_down or NodeFlag.DRAIN in self.flags or NodeFlag.FAIL in self.flags
+        return is_marked and bool(self.reason) and not self.reason.startswith((REASON_PREFIX, *SLURM_REASONS))
 
 
 _NOT_UP = frozenset(

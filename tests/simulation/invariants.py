@@ -1,0 +1,61 @@
+"""What must hold after every step, whatever happened."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from clustermgtd.model.action import Action, Reason
+from clustermgtd.model.ids import InstanceId, NodeName
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+OPERATOR_REASONS = ("bad dimm", "operator: broken fan")
+
+
+def check_after_step(world: World) -> None:
+    """Safety of the state: no leak, no double backing."""
+    launches = list(world.table.items.values())
+    live = world.cloud.live()
+    named = {c.instance: c for launch in launches for c in launch.claims if c.instance and c.holds_instance}
+    open_tokens = {launch.token for launch in launches if launch.is_unresolved}
+    for instance, record in live.items():
+        token = record.tags.get("clustermgtd:launch-token")
+        assert instance in named or token in open_tokens, f"{instance} of {token} is paid for and nobody's"
+    backing = Counter(c.node for launch in launches for c in launch.claims if c.is_open and c.holds_instance)
+    for node, count in backing.items():
+        assert count == 1, f"{node} has {count} open claims"
+    paid = Counter(claim.node for instance, claim in named.items() if instance in live)
+    for node, count in paid.items():
+        assert count == 1, f"{node} is paid for {count} times"
+    of_queue = Counter(_queue(record.tags, launches) for record in live.values())
+    for queue, count in of_queue.items():
+        size = sum(1 for placed in world.policy.nodes.values() if placed.key.queue == queue)
+        assert count <= size, f"{count} instances for {size} nodes of {queue}"
+
+
+def _queue(tags: object, launches: list) -> str:  # type: ignore[type-arg]
+    token = dict(tags)["clustermgtd:launch-token"]  # type: ignore[call-overload]
+    return next((launch.request.queue for launch in launches if launch.token == token), "nobody's")
+
+
+def check_termination(world: World, instances: tuple[InstanceId, ...], reason: Reason) -> None:
+    """Nothing that runs a job is ended."""
+    live = world.cloud.live()
+    for instance in instances:
+        if instance not in live:
+            continue
+        for node in world.slurm.nodes.values():
+            if node.backing != instance or node.job is None:
+                continue
+            is_running = world.slurm.jobs[node.job].state == "RUNNING" and node.power == "up" and node.responds
+            assert not is_running, f"{instance} runs job {node.job} on {node.name} and is ended: {reason}"
+
+
+def check_node_update(world: World, nodes: tuple[NodeName, ...], action: Action) -> None:
+    """An operator's mark is read-only."""
+    for name in nodes:
+        node = world.slurm.nodes[name]
+        is_theirs = name in world.foreign and node.reason in OPERATOR_REASONS
+        assert not is_theirs, f"{name} carries {node.reason!r}: {action}"

@@ -1,0 +1,47 @@
+"""The claim table as plain data: versions, terms, lost replies."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from clustermgtd.errors import ConflictError, FencedError
+from clustermgtd.model.claim import Launch
+from clustermgtd.model.ids import InstanceId, LaunchToken, NodeName
+
+
+class Table:
+    """Atomic conditional writes, one leader."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.items: dict[LaunchToken, Launch] = {}
+
+    def begin_term(self) -> int:
+        self.epoch += 1
+        return self.epoch
+
+    def confirm_term(self, epoch: int) -> None:
+        if epoch != self.epoch:
+            raise FencedError(f"term {epoch} ended, now is {self.epoch}")
+
+    def put(self, launch: Launch, epoch: int) -> Launch:
+        self.confirm_term(epoch)
+        stored = self.items.get(launch.token)
+        version = stored.version if stored else 0
+        if stored is not None and version == launch.version + 1 and replace(launch, version=version) == stored:
+            return stored
+        if version != launch.version:
+            raise ConflictError(f"{launch.token}: stored version {version}, expected {launch.version}")
+        self.items[launch.token] = replace(launch, version=version + 1)
+        return self.items[launch.token]
+
+    def open_launches(self) -> dict[LaunchToken, Launch]:
+        return {token: launch for token, launch in sorted(self.items.items()) if launch.is_open}
+
+    def node_of(self, instance: InstanceId) -> NodeName | None:
+        """What the node agent on the instance reads."""
+        for launch in self.items.values():
+            for claim in launch.claims:
+                if claim.instance == instance:
+                    return claim.node
+        return None

@@ -1,0 +1,487 @@
+"""A world of Slurm, EC2, table and time as plain data, and the real decisions applied to it, with faults in between.
+
+One random generator per run decides everything, so a seed is a story that can be told again.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+from clustermgtd.decide.outcome import attempted, with_failure, with_result
+from clustermgtd.decide.plan import decide
+from clustermgtd.errors import ConflictError, FencedError, PermanentError, TransientError
+from clustermgtd.lab.ec2.buckets import Bucket
+from clustermgtd.lab.ec2.scenario import Faults, Scenario
+from clustermgtd.model.action import (
+    Action,
+    AssignAddresses,
+    LiftRequeueHold,
+    PowerDownNodes,
+    PowerUpNodes,
+    RecordLaunch,
+    ReturnNodesToService,
+    SetNodesDown,
+    StartLaunch,
+    TerminateInstances,
+)
+from clustermgtd.model.claim import AllocationStrategy, Launch, LaunchTemplate
+from clustermgtd.model.failure import FailureKind
+from clustermgtd.model.ids import ComputeResourceName, InstanceId, InstanceType, JobId, LaunchToken, NodeName, QueueName
+from clustermgtd.model.node import REASON_PREFIX
+from clustermgtd.model.offering import Market, Offering
+from clustermgtd.model.policy import (
+    ComputeResourceKey,
+    ComputeResourcePolicy,
+    PlacedNode,
+    Policy,
+    ScalingStrategy,
+)
+from clustermgtd.model.snapshot import Memory, Plan, Snapshot
+from tests.simulation.cloud import Cloud
+from tests.simulation.invariants import check_after_step, check_node_update, check_termination
+from tests.simulation.slurm_model import SimSlurm
+from tests.simulation.table import Table
+
+START = 1_700_000_000.0
+SUBNETS = ("subnet-0lab000000000000a", "subnet-0lab000000000000b")
+BUGS = frozenset({"no-launch-token", "grace-below-read-lag", "intent-after-launch"})
+"""Mistakes that can be planted to see the simulation catch them."""
+
+
+class Crash(Exception):
+    """The daemon dies here."""
+
+
+@dataclass
+class Daemon:
+    """What a daemon process holds in memory."""
+
+    epoch: int
+    launches: dict[LaunchToken, Launch]
+    memory: Memory = field(default_factory=Memory)
+    next_launch: int = 0
+    pending: dict[LaunchToken, float] = field(default_factory=dict)
+    """Launch calls in flight and when they get their answer."""
+    is_stale: bool = False
+
+
+class World:
+    """One run."""
+
+    def __init__(self, seed: int, bugs: frozenset[str] = frozenset()) -> None:
+        assert bugs <= BUGS
+        self.rng = random.Random(seed)
+        self.seed = seed
+        self.bugs = bugs
+        self.now = START
+        self.trace: list[str] = []
+        self.counts: Counter[str] = Counter()
+        self.is_healed = False
+        rng = self.rng
+        self.read_lag = rng.choice([0.0, 5.0, 20.0, 60.0])
+        self.scenario = Scenario(
+            pools=self._pools(),
+            boot_delay_s=rng.choice([1.0, 20.0, 60.0]),
+            boot_jitter_s=rng.choice([0.0, 30.0]),
+            read_lag_s=self.read_lag,
+            address_lag_s=self.read_lag,
+            terminate_delay_s=rng.choice([1.0, 30.0]),
+            request_buckets={
+                "mutating": Bucket(rng.choice([3, 50]), rng.choice([0.1, 5])),
+                "non-mutating": Bucket(100, 20),
+                "unfiltered": Bucket(1000, 1000),
+                "TerminateInstances": Bucket(rng.choice([5, 100]), rng.choice([0.2, 5])),
+            },
+            resource_buckets={
+                "RunInstances": Bucket(rng.choice([4, 1000]), rng.choice([0.05, 2])),
+                "TerminateInstances": Bucket(1000, 20),
+            },
+            faults=Faults(
+                internal_error_rate=rng.choice([0.0, 0.05]),
+                reply_lost_rate=rng.choice([0.0, 0.1, 0.3]),
+                terminate_ignored_rate=rng.choice([0.0, 0.2]),
+                death_while_pending_rate=rng.choice([0.0, 0.1]),
+            ),
+        )
+        self.cloud = Cloud(self.scenario, rng)
+        self.slurm = SimSlurm(
+            resume_timeout=rng.choice([120.0, 600.0]),
+            suspend_timeout=rng.choice([30.0, 120.0]),
+            suspend_time=rng.choice([60.0, 300.0]),
+            now=self.now,
+        )
+        self.policy = self._policy()
+        self.table = Table()
+        self.daemon: Daemon | None = None
+        self.rival: Daemon | None = None
+        self.foreign: dict[NodeName, str] = {}
+        """Nodes with an operator's mark, and the mark."""
+        self.registered: set[InstanceId] = set()
+        self.crash_rate = rng.choice([0.0, 0.01, 0.05])
+
+    # set-up
+
+    def _pools(self) -> dict[tuple[str, str, str], int | None]:
+        rng = self.rng
+        return {
+            (kind, zone, market): rng.choice([None, 0, 2, 5])
+            for kind in ("c5.large", "m5.large")
+            for zone in ("us-east-1a", "us-east-1b")
+            for market in ("on-demand", "spot")
+        }
+
+    def _policy(self) -> Policy:
+        rng = self.rng
+        compute_resources: dict[ComputeResourceKey, ComputeResourcePolicy] = {}
+        nodes: dict[NodeName, PlacedNode] = {}
+        for queue, types, market in (
+            ("od", ("c5.large",), Market.ON_DEMAND),
+            ("spot", ("c5.large", "m5.large"), Market.SPOT),
+        ):
+            key = ComputeResourceKey(QueueName(queue), ComputeResourceName("cr"))
+            subnets = SUBNETS[: rng.choice([1, 2])]
+            compute_resources[key] = ComputeResourcePolicy(
+                key,
+                LaunchTemplate("lt-1", "1"),
+                tuple(Offering(InstanceType(t), s, market) for t in types for s in subnets),  # type: ignore[arg-type]
+                market,
+                AllocationStrategy.LOWEST_PRICE,
+            )
+            for n in range(1, rng.choice([0, 0, 2]) + 1):
+                nodes[NodeName(f"{queue}-st-cr-{n}")] = PlacedNode(key, is_static=True)
+            for n in range(1, rng.choice([3, 8]) + 1):
+                nodes[NodeName(f"{queue}-dy-cr-{n}")] = PlacedNode(key, is_static=False)
+        from tests.simulation.slurm_model import SimNode
+
+        for name, placed in nodes.items():
+            self.slurm.nodes[name] = SimNode(name, placed.key.queue, placed.is_static)
+        return Policy(
+            compute_resources,
+            nodes,
+            scaling=rng.choice(list(ScalingStrategy)),
+            launch_batch_max=rng.choice([2, 250]),
+            terminate_batch_max=rng.choice([2, 500]),
+            missing_grace_s=self.read_lag / 4 if "grace-below-read-lag" in self.bugs else self.read_lag * 2 + 30.0,
+            orphan_grace_s=self.read_lag * 2 + 60.0,
+            launch_timeout_s=self.read_lag * 2 + 120.0,
+            terminate_retry_s=20.0,
+        )
+
+    def note(self, text: str) -> None:
+        self.trace.append(f"{self.now - START:8.1f} {text}")
+
+    # time
+
+    def run(self, steps: int = 120) -> None:
+        """Trouble for so many steps, then healing, then a fixed point or an AssertionError."""
+        self.start_daemon()
+        for _ in range(steps):
+            self.step()
+        self.heal()
+
+    def step(self) -> None:
+        self.pass_time(self.rng.choice([0.5, 2.0, 5.0, 15.0, 30.0]))
+        self._users()
+        if self.rng.random() < 0.15:
+            self._trouble()
+        if self.rng.random() < 0.9:
+            self._turn()
+        check_after_step(self)
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        for event in self.cloud.advance(self.now):
+            if event.state in ("shutting-down", "terminated", "stopping", "stopped"):
+                self.slurm.silence(event.instance_id)
+        live = self.cloud.live()
+        for node in self.slurm.nodes.values():
+            if node.backing and node.backing not in live:
+                self.slurm.silence(node.backing)
+        self._agents()
+        self.slurm.advance(self.now)
+
+    def _agents(self) -> None:
+        """Each booted instance learns its node from the table and starts slurmd there, once."""
+        for instance, record in sorted(self.cloud.live().items()):
+            if record.state != "running" or instance in self.registered:
+                continue
+            node = self.table.node_of(instance)
+            if node is not None:
+                self.registered.add(instance)
+                self.slurm.register(node, instance)
+
+    def _users(self) -> None:
+        rng = self.rng
+        if self.is_healed or rng.random() > 0.2:
+            return
+        queue = rng.choice(["od", "spot"])
+        size = rng.randint(1, sum(1 for n in self.slurm.nodes.values() if n.queue == queue))
+        job = self.slurm.submit(QueueName(queue), size, rng.choice([1.0, 60.0, 600.0]))
+        self.note(f"job {job} wants {size} of {queue}")
+
+    # trouble
+
+    def _trouble(self) -> None:
+        rng = self.rng
+        kind = rng.choice(
+            ["crash", "rival", "kill", "spot", "drain", "down", "force", "power-up", "cancel", "capacity"]
+        )
+        live = sorted(self.cloud.live())
+        name = rng.choice(sorted(self.slurm.nodes))
+        self.counts[kind] += 1
+        self.note(f"trouble: {kind}")
+        if kind == "crash":
+            self.start_daemon()
+        elif kind == "rival" and self.daemon is not None:
+            self.rival = self.daemon
+            self.start_daemon()
+        elif kind == "kill" and live:
+            self.cloud.model.kill_instance(rng.choice(live), self.now)
+        elif kind == "spot":
+            spot = [i for i in live if self.cloud.live()[i].is_spot]
+            if spot:
+                self.cloud.model.spot_reclaim(rng.choice(spot), self.now, rng.choice([0.0, 120.0]))
+        elif kind == "drain" and name not in self.foreign:
+            self.slurm.drain(name, "bad dimm")
+            self.foreign[name] = "drain"
+        elif kind == "down" and name not in self.foreign and self.slurm.nodes[name].power == "up":
+            self.slurm.set_down(name, "operator: broken fan")
+            self.foreign[name] = "down"
+        elif kind == "force":
+            self.slurm.power_down_force(name)
+            self.foreign.pop(name, None)
+        elif kind == "power-up":
+            self.slurm.power_up(name)
+        elif kind == "cancel":
+            jobs = [j.id for j in self.slurm.jobs.values() if j.state not in ("COMPLETED", "CANCELLED")]
+            if jobs:
+                self.slurm.cancel(rng.choice(jobs))
+        elif kind == "capacity":
+            zone, market = rng.choice(["us-east-1a", "us-east-1b"]), rng.choice(["on-demand", "spot"])
+            self.cloud.model.set_capacity(rng.choice(["c5.large", "m5.large"]), zone, market, rng.choice([None, 0, 3]))
+
+    def start_daemon(self) -> None:
+        """A fresh process: what it knows is what the table knows."""
+        self.daemon = Daemon(self.table.begin_term(), self.table.open_launches())
+
+    # the daemon
+
+    def _turn(self) -> None:
+        """A tick of the daemon, and perhaps one of a former daemon that does not know yet."""
+        if self.rival is not None and self.rng.random() < 0.5:
+            try:
+                self.tick(self.rival)
+            except FencedError:
+                self.note("the former daemon stops: fenced")
+                self.rival = None
+            except Crash:
+                self.rival = None
+        assert self.daemon is not None
+        try:
+            self.tick(self.daemon)
+        except Crash:
+            self.note("crash")
+            self.counts["crash in a plan"] += 1
+            self.start_daemon()
+
+    def tick(self, daemon: Daemon) -> Plan | None:
+        """One round: complete or nothing."""
+        self.table.confirm_term(daemon.epoch)
+        if daemon.is_stale:
+            daemon.launches, daemon.is_stale = self.table.open_launches(), False
+        for token in [t for t, due in sorted(daemon.pending.items()) if due <= self.now]:
+            del daemon.pending[token]
+            self._call(daemon, daemon.launches[token])
+        try:
+            instances = self.cloud.instances(self.now)
+        except TransientError:
+            self.counts["EC2 unreadable"] += 1
+            return None
+        nodes, jobs = self.slurm.view()
+        snapshot = Snapshot(
+            now=self.now,
+            nodes=nodes,
+            jobs=jobs,
+            instances=instances,
+            launches=dict(daemon.launches),
+            in_flight=frozenset(daemon.pending),
+            token_prefix=f"sim-{daemon.epoch}-",
+            next_launch=daemon.next_launch,
+            memory=daemon.memory,
+        )
+        plan = decide(snapshot, self.policy)
+        assert plan == decide(snapshot, self.policy), "the same snapshot gave two plans"
+        daemon.memory, daemon.next_launch = plan.memory, plan.next_launch
+        for action in plan.actions:
+            self._maybe_crash()
+            try:
+                self._apply(daemon, action)
+            except TransientError as error:
+                self.note(f"{type(action).__name__} failed: {error}")
+                if isinstance(action, RecordLaunch):
+                    return None
+            except ConflictError as error:
+                if isinstance(error, FencedError):
+                    raise
+                daemon.is_stale = True
+                return None
+        return plan
+
+    def _maybe_crash(self) -> None:
+        if not self.is_healed and self.rng.random() < self.crash_rate:
+            raise Crash
+
+    def _store(self, daemon: Daemon, launch: Launch) -> Launch:
+        """A conditional write that may time out before or after its effect."""
+        timeout = 0.0 if self.is_healed else self.rng.random()
+        if 0.0 < timeout < 0.02:
+            raise TransientError("the table did not answer, nothing stored")
+        stored = self.table.put(launch, daemon.epoch)
+        if 0.02 <= timeout < 0.04:
+            daemon.is_stale = True
+            raise TransientError("the table did not answer, stored all the same")
+        if stored.is_open:
+            daemon.launches[stored.token] = stored
+        else:
+            daemon.launches.pop(stored.token, None)
+        return stored
+
+    def _apply(self, daemon: Daemon, action: Action) -> None:
+        self.note(_text(action))
+        self.counts[type(action).__name__] += 1
+        match action:
+            case RecordLaunch(launch):
+                self._store(daemon, launch)
+            case StartLaunch(launch):
+                self._start_launch(daemon, launch)
+            case TerminateInstances(instances, reason):
+                check_termination(self, instances, reason)
+                self.cloud.terminate(instances, self.now)
+            case SetNodesDown(nodes, reason):
+                check_node_update(self, nodes, action)
+                for name in nodes:
+                    self.slurm.set_down(name, f"{REASON_PREFIX} {reason}")
+                self._maybe_crash()
+                for name in nodes:
+                    self.slurm.power_down(name)
+            case PowerDownNodes(nodes):
+                check_node_update(self, nodes, action)
+                for name in nodes:
+                    self.slurm.power_down(name)
+            case PowerUpNodes(nodes):
+                check_node_update(self, nodes, action)
+                for name in nodes:
+                    self.slurm.power_up(name)
+            case ReturnNodesToService(nodes):
+                check_node_update(self, nodes, action)
+                for name in nodes:
+                    self.slurm.return_to_service(name)
+            case LiftRequeueHold(job):
+                self.slurm.lift_requeue_hold(job)
+            case AssignAddresses():
+                raise AssertionError("addresses come from registration in this world")
+
+    def _start_launch(self, daemon: Daemon, launch: Launch) -> None:
+        intent = attempted(launch, self.now)
+        if "intent-after-launch" in self.bugs and launch.version == 0:
+            result = self.cloud.launch(intent, self.now)
+            self._maybe_crash()
+            daemon.launches[launch.token] = self._store(daemon, with_result(intent, result, self.now))
+            return
+        stored = self._store(daemon, intent)
+        self._maybe_crash()
+        if not self.is_healed and self.rng.random() < 0.2:
+            daemon.pending[stored.token] = self.now + self.rng.choice([1.0, 20.0])
+        else:
+            self._call(daemon, stored)
+
+    def _call(self, daemon: Daemon, launch: Launch) -> None:
+        """CreateFleet and the record of its answer."""
+        token = f"{launch.token}-{launch.attempts}" if "no-launch-token" in self.bugs else None
+        try:
+            result = self.cloud.launch(launch, self.now, token)
+        except TransientError as error:
+            self.note(f"CreateFleet {launch.token}: {error}")
+            return
+        except PermanentError as error:
+            self._store(daemon, with_failure(launch, FailureKind.CONFIGURATION, str(error), self.now))
+            return
+        self._maybe_crash()
+        self.note(f"CreateFleet {launch.token}: {[i.id for i in result.instances]} {[e.code for e in result.errors]}")
+        try:
+            self._store(daemon, with_result(launch, result, self.now))
+        except TransientError as error:
+            self.note(f"record of {launch.token}: {error}")
+
+    # healing
+
+    def heal(self, rounds_max: int = 600) -> None:
+        """No more trouble: every job ends, every dynamic node goes, and then nothing happens for ten ticks."""
+        self.is_healed = True
+        self.note("healed")
+        self.rival = None
+        self.cloud.model.scenario = replace(
+            self.scenario, faults=Faults(), read_lag_s=self.read_lag, quotas={}, request_buckets={}, resource_buckets={}
+        )
+        for kind, zone, market in self.scenario.pools:
+            self.cloud.model.set_capacity(kind, zone, market, None)
+        for name in sorted(self.foreign):
+            self.slurm.resume(name)
+            if self.slurm.nodes[name].power == "up":
+                self.slurm.power_down_force(name)
+        self.foreign.clear()
+        quiet = 0
+        for _ in range(rounds_max):
+            self.pass_time(15.0)
+            assert self.daemon is not None
+            plan = self.tick(self.daemon)
+            check_after_step(self)
+            quiet = quiet + 1 if plan is not None and not plan.actions and self._is_settled() else 0
+            if quiet == 10:
+                return
+        raise AssertionError(f"no fixed point: {self._unsettled()}")
+
+    def _is_settled(self) -> bool:
+        return not self._unsettled()
+
+    def _unsettled(self) -> list[str]:
+        """What keeps the world from being as everybody wants it."""
+        assert self.daemon is not None
+        static = {n.name for n in self.slurm.nodes.values() if n.is_static}
+        live = self.cloud.live()
+        return [
+            *(
+                f"job {j.id} is {j.state}"
+                for j in self.slurm.jobs.values()
+                if j.state not in ("COMPLETED", "CANCELLED")
+            ),
+            *(f"{n.name} is {n.power}" for n in self.slurm.nodes.values() if n.name in static and n.power != "up"),
+            *(
+                f"{n.name} is {n.power}"
+                for n in self.slurm.nodes.values()
+                if n.name not in static and n.power != "down"
+            ),
+            *([f"{len(live)} live instances for {len(static)} static nodes"] if len(live) != len(static) else []),
+            *(
+                f"claim of {c.node} is {c.state}"
+                for launch in self.daemon.launches.values()
+                for c in launch.claims
+                if c.is_open and c.node not in static
+            ),
+        ]
+
+    def story(self) -> str:
+        return f"seed {self.seed}, bugs {sorted(self.bugs)}\n" + "\n".join(self.trace[-200:])
+
+
+def _text(action: Action) -> str:
+    if isinstance(action, StartLaunch | RecordLaunch):
+        claims = " ".join(f"{c.node}={c.state}" for c in action.launch.claims)
+        return f"{type(action).__name__} {action.launch.token} {claims}"
+    return repr(action)
+
+
+def job_ids(world: World) -> list[JobId]:
+    return sorted(world.slurm.jobs)
