@@ -1,0 +1,26 @@
+"""SuspendProgram: Slurm has no more use for these nodes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from resume_suspend import wire
+from resume_suspend.hook import Program, deliver, hostlist_argument
+
+PROGRAM = Program("suspend", "SuspendProgram", "Tells clustermgtd at once that Slurm powers nodes down.")
+
+
+def main(arguments: list[str]) -> int:
+    """Returns the exit status: 0 handed over or spooled, 1 neither, 2 usage."""
+    nodes, status = hostlist_argument(PROGRAM, arguments)
+    if status is not None:
+        return status
+    request_id = wire.new_id()
+    line = wire.nodes_request(wire.SUSPEND, nodes, request_id, time.time())
+    return deliver(PROGRAM, request_id, line, os.environ)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
