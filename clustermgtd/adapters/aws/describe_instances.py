@@ -71,8 +71,8 @@ class LeanEc2Parser(AioEC2QueryParser):  # type: ignore[misc]
         }
 
 
-class _Page:
-    """Collects one reply while expat walks through it."""
+class Page:
+    """One reply, filled while expat walks through it."""
 
     def __init__(self) -> None:
         self.instances: list[Instance] = []
@@ -122,13 +122,13 @@ class _Page:
             self.request_id = text
 
 
-async def read_page(body: bytes) -> _Page:
+async def read_page(body: bytes) -> Page:
     """One reply's instances, next token and request id.
 
     Raises:
         ExpatError, ValueError, KeyError: it is not a whole DescribeInstances reply.
     """
-    page = _Page()
+    page = Page()
     parser = expat.ParserCreate()
     parser.buffer_text = True
     parser.StartElementHandler = page.start

@@ -27,6 +27,8 @@ TERMINATE_DEADLINE_S = 30.0
 PAGE_SIZE = 500
 PAGES_MAX = 1000
 TERMINATE_BATCH_MAX = 500
+TERMINATE_CALLS_MAX = 50
+"""For one batch, however many of its ids are bad."""
 
 _ABOUT_ONE_INSTANCE = ("InvalidInstanceID.", "OperationNotPermitted", "IncorrectInstanceState", "UnsupportedOperation")
 """Codes by which one instance spoils a whole TerminateInstances call."""
@@ -99,29 +101,32 @@ class Ec2Fleet:
         return str(reply.get("Output") or "")
 
     async def _terminate_batch(
-        self, batch: Sequence[InstanceId], accepted: set[InstanceId], refused: dict[InstanceId, str]
+        self, batch: list[InstanceId], accepted: set[InstanceId], refused: dict[InstanceId, str]
     ) -> None:
-        """Terminate what can be: an id that spoils the call is set aside, and the others are tried again."""
-        try:
-            await self._call("terminate_instances", {"InstanceIds": list(batch)}, TERMINATE_DEADLINE_S)
-        except TransientError:
-            raise
-        except ClustermgtdError as error:
-            guilty = _guilty(batch, error)
-            if guilty:
+        """Terminate what can be: an id that spoils the call is set aside, and the others are tried again.
+
+        Makes at most `TERMINATE_CALLS_MAX` calls; what is left then has no known outcome.
+        """
+        parts = [batch]
+        for _ in range(TERMINATE_CALLS_MAX):
+            part = parts.pop()
+            try:
+                await self._call("terminate_instances", {"InstanceIds": part}, TERMINATE_DEADLINE_S)
+            except TransientError:
+                raise
+            except ClustermgtdError as error:
+                guilty = _guilty(part, error)
                 if isinstance(error, NotFoundError):
-                    accepted.update(guilty)
+                    accepted |= guilty
                 else:
-                    refused.update(dict.fromkeys(guilty, error.code))
-                rest = [id for id in batch if id not in guilty]
-                parts = [rest]
+                    refused |= dict.fromkeys(guilty, error.code)
+                innocent = [id for id in part if id not in guilty]
+                middle = 0 if guilty else len(innocent) // 2
+                parts += [half for half in (innocent[:middle], innocent[middle:]) if half]
             else:
-                parts = [list(batch[: len(batch) // 2]), list(batch[len(batch) // 2 :])]
-            for part in parts:
-                if part:
-                    await self._terminate_batch(part, accepted, refused)
-        else:
-            accepted.update(batch)
+                accepted.update(part)
+            if not parts:
+                return
 
     async def _call(self, operation: str, parameters: Mapping[str, Any], deadline_s: float) -> Any:
         return await self._session.call("ec2", operation, parameters, deadline_s)

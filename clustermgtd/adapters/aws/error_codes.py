@@ -129,6 +129,7 @@ _CALL_CLASSES: dict[str, type[ClustermgtdError]] = {
     "ConditionalCheckFailed": ConflictError,
     "ConditionalCheckFailedException": ConflictError,
     "ResourceInUseException": ConflictError,
+    "TransactionCanceledException": ConflictError,  # where its reasons say no more
     "InvalidLaunchTemplateName.AlreadyExistsException": ConflictError,
     # our own bugs, which no human can mend in a configuration file
     "IdempotentParameterMismatch": PermanentError,

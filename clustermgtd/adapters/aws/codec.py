@@ -1,0 +1,72 @@
+"""A launch as stored text: versioned JSON, validated when it is read, compressed when it is long."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass, replace
+
+from pydantic import TypeAdapter, ValidationError
+
+from clustermgtd.errors import PermanentError
+from clustermgtd.model.claim import Launch
+
+BODY_VERSION = 1
+"""Grows when a change is made that the reader below cannot take; a field with a default needs no new version."""
+
+TEXT_MAX_BYTES = 16 * 1024
+"""Longer bodies are stored compressed; shorter ones can be read in the console."""
+
+_INFLATED_MAX_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    body_version: int
+    launch: Launch
+
+
+_BODY: TypeAdapter[_Body] = TypeAdapter(_Body)
+
+
+def encode(launch: Launch) -> str | bytes:
+    """The body of a record: JSON, or zlib-compressed JSON if that is long. The stored version is not part of it."""
+    text = _BODY.dump_json(_Body(BODY_VERSION, replace(launch, version=0)))
+    return zlib.compress(text, level=6) if len(text) > TEXT_MAX_BYTES else text.decode()
+
+
+def decode(body: str | bytes, version: int) -> Launch:
+    """The launch of a record, with the record's version.
+
+    Raises:
+        PermanentError: a newer daemon wrote it, or it is damaged. The record is never guessed at.
+    """
+    try:
+        text = body.encode() if isinstance(body, str) else _inflated(body)
+        _refuse_newer(text)
+        launch = _BODY.validate_json(text, strict=True).launch
+    except (ValueError, zlib.error, ValidationError) as error:
+        raise PermanentError(f"a claim record cannot be read: {error}", code="BodyDamaged") from error
+    return replace(launch, version=version)
+
+
+def _refuse_newer(text: bytes) -> None:
+    """The version is written first, so that it is known without reading what it speaks of."""
+    if text.startswith(b'{"body_version":%d,' % BODY_VERSION):
+        return
+    body = json.loads(text)
+    found = body.get("body_version") if isinstance(body, dict) else None
+    if found != BODY_VERSION:
+        raise PermanentError(
+            f"a claim record has body version {found!r}, this daemon reads {BODY_VERSION}: another clustermgtd wrote "
+            "it; run that release, or let it close its launches before changing",
+            code="BodyVersion",
+        )
+
+
+def _inflated(body: bytes) -> bytes:
+    inflater = zlib.decompressobj()
+    text = inflater.decompress(body, _INFLATED_MAX_BYTES)
+    if not inflater.eof:
+        raise ValueError("compressed body is cut off or too long")
+    return text
