@@ -1,1 +1,1 @@
-"""Level A of the deterministic simulation: a world as plain data, the real decisions, faults between any two effects."""
+"""Level A of the deterministic simulation: a world as plain data, the real decisions, faults between effects."""
