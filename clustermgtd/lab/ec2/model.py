@@ -1,0 +1,469 @@
+"""EC2 as one object: calls in, answers and events out; time and randomness come from the caller."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from clustermgtd.lab.ec2 import fleet as fleets
+from clustermgtd.lab.ec2.buckets import Bucket, TokenBuckets, request_bucket
+from clustermgtd.lab.ec2.catalog import type_spec
+from clustermgtd.lab.ec2.console import Consoles
+from clustermgtd.lab.ec2.instances import Filters, InstanceStore, check_id, not_found
+from clustermgtd.lab.ec2.lifecycle import Birth, Lifecycle
+from clustermgtd.lab.ec2.pages import cut_page
+from clustermgtd.lab.ec2.records import (
+    NO_TAGS,
+    ON_DEMAND,
+    SPOT,
+    Ec2Error,
+    Ec2Event,
+    FleetError,
+    FleetInstances,
+    FleetReply,
+    FleetRequest,
+    InstanceRecord,
+    LaunchData,
+    Page,
+    ReplyLost,
+    RunRequest,
+    StateChange,
+    TemplateRef,
+)
+from clustermgtd.lab.ec2.scenario import Scenario
+from clustermgtd.lab.ec2.status import Statuses
+from clustermgtd.lab.ec2.supply import Capacity, Network, shortage_message
+from clustermgtd.lab.ec2.templates import LaunchTemplates
+
+DEFAULT_IMAGE = "ami-00000000000000001"
+"""The image of instances that were launched without a template."""
+USER_DATA_MAX_BYTES = 16_384
+
+
+class Ec2Model:
+    """One Region of one account.
+
+    Every call takes `now`, epoch seconds; a `now` that is older than one seen before counts as that one. A call draws
+    on the request bucket of its action first and raises RequestLimitExceeded (503) when that is empty. Calls marked
+    *lab* are not EC2's: they cost no token and never fail for a fault.
+    """
+
+    def __init__(self, scenario: Scenario, rng: random.Random) -> None:
+        self.scenario = scenario
+        self._rng = rng
+        self._now = 0.0
+        self.capacity = Capacity(scenario)
+        self.network = Network(scenario)
+        self._store = InstanceStore(scenario.read_lag_s)
+        self._life = Lifecycle(scenario, rng, self._store, self.capacity, self.network)
+        self.templates = LaunchTemplates(self._life.ids.next)
+        self.consoles = Consoles()
+        self.statuses = Statuses(self._store)
+        self._requests = TokenBuckets(scenario.request_buckets)
+        self._resources = TokenBuckets(scenario.resource_buckets)
+        self._fleets: dict[str, tuple[FleetRequest, FleetReply]] = {}
+        """ClientToken -> what was asked and answered."""
+        self._runs: dict[str, tuple[RunRequest, tuple[str, ...]]] = {}
+        self.calls: dict[str, int] = {}
+        """Action -> calls so far, refused ones included."""
+
+    # --- calls of EC2 ------------------------------------------------------------------------------------------------
+
+    def enter(self, action: str, now: float, *, bare: bool = False) -> float:
+        """Count a call of `action` and return the time it happens at.
+
+        Raises:
+            Ec2Error: RequestLimitExceeded, or InternalError if the scenario says so.
+        """
+        now = self._settle(now)
+        self.calls[action] = self.calls.get(action, 0) + 1
+        if not self._requests.take(request_bucket(action, bare=bare), 1, now):
+            raise _throttled()
+        if self._happens(self.scenario.faults.internal_error_rate):
+            raise Ec2Error("InternalError", "An internal error has occurred", 500)
+        return now
+
+    def create_fleet(self, request: FleetRequest, now: float) -> FleetReply:
+        """CreateFleet, type instant. A shortage is data in the reply, not an error.
+
+        Raises:
+            Ec2Error: the request is refused as a whole; nothing was launched.
+            ReplyLost: it took effect, and the caller does not learn how.
+        """
+        now = self.enter("CreateFleet", now)
+        fleets.check_request(request)
+        known = self._fleets.get(request.client_token) if request.client_token else None
+        if known is not None:
+            if known[0] != request:
+                raise _mismatch()
+            return known[1]
+        if request.dry_run:
+            raise _dry_run()
+        candidates = fleets.expand(request, self.network, self.resolve, self.check_launch)
+        reply = self._launch_fleet(request, candidates, now)
+        if request.client_token:
+            self._fleets[request.client_token] = (request, reply)
+        self._lose_reply()
+        return reply
+
+    def run_instances(self, request: RunRequest, now: float) -> tuple[InstanceRecord, ...]:
+        """RunInstances: between `count_min` and `count_max` instances, all in one subnet.
+
+        Raises:
+            Ec2Error: fewer than `count_min` can be had, or the request is refused; nothing was launched.
+            ReplyLost: it took effect, and the caller does not learn how.
+        """
+        now = self.enter("RunInstances", now)
+        known = self._runs.get(request.client_token) if request.client_token else None
+        if known is not None:
+            if known[0] != request:
+                raise _mismatch()
+            return tuple(r for id in known[1] if (r := self._store.get(id)) is not None)
+        if request.dry_run:
+            raise _dry_run()
+        ids = self._run(request, now)
+        if request.client_token:
+            self._runs[request.client_token] = (request, ids)
+        self._lose_reply()
+        return tuple(self._store.require(ids))
+
+    def describe_instances(
+        self, now: float, *, ids: Sequence[str] | None = None, filters: Filters = NO_TAGS
+    ) -> list[InstanceRecord]:
+        """Every instance that a (lagging) read shows, in launch order.
+
+        Raises:
+            Ec2Error: InvalidInstanceID.NotFound if one of `ids` is not shown (yet), InvalidParameterValue for a filter.
+        """
+        now = self.enter("DescribeInstances", now, bare=not ids and not filters)
+        return [self._as_shown(r, now) for r in self._store.select(now, ids, filters)]
+
+    def describe_instances_page(self, now: float, filters: Filters, page_size: int, next_token: str = "") -> Page:
+        """One page of DescribeInstances. A token stays good while instances come and go: each instance that exists
+        all the time is on exactly one page."""
+        now = self.enter("DescribeInstances", now)
+        page = cut_page(self._store.select(now, None, filters), filters, page_size, next_token)
+        return replace(page, records=tuple(self._as_shown(r, now) for r in page.records))
+
+    def terminate_instances(self, ids: Sequence[str], now: float) -> list[StateChange]:
+        """TerminateInstances; idempotent.
+
+        Raises:
+            Ec2Error: one id is wrong (nothing happens to any), or one is protected (then instances in other zones
+                end all the same), or the resource bucket holds fewer tokens than there are ids.
+        """
+        now = self.enter("TerminateInstances", now)
+        records = self._store.require(list(dict.fromkeys(ids)))
+        if not self._resources.take("TerminateInstances", len(records), now):
+            raise _throttled()
+        protected = [r for r in records if r.protected and r.is_live]
+        closed_zones = {r.zone for r in protected}
+        changes = [self._terminate(r, now) for r in records if r.zone not in closed_zones]
+        if protected:
+            raise Ec2Error(
+                "OperationNotPermitted",
+                f"The instance '{protected[0].id}' may not be terminated. Modify its 'disableApiTermination' instance "
+                "attribute and try again.",
+            )
+        self._lose_reply()
+        return changes
+
+    def stop_instances(self, ids: Sequence[str], now: float) -> list[StateChange]:
+        """StopInstances.
+
+        Raises:
+            Ec2Error: a wrong id, or an instance that is not running (IncorrectInstanceState) or spot
+                (UnsupportedOperation); nothing happens to any.
+        """
+        now = self.enter("StopInstances", now)
+        records = self._store.require(list(dict.fromkeys(ids)))
+        for record in records:
+            if record.is_spot:
+                raise Ec2Error(
+                    "UnsupportedOperation",
+                    f"You can't stop the Spot Instance '{record.id}' because it is associated with a one-time Spot "
+                    "Instance request.",
+                )
+            if record.state not in ("running", "stopping", "stopped"):
+                raise _wrong_state(record, "stopped")
+        if not self._resources.take("StopInstances", len(records), now):
+            raise _throttled()
+        for record in records:
+            if record.state == "running":
+                self._life.stop(record, now)
+        return [self._change(record) for record in records]
+
+    def start_instances(self, ids: Sequence[str], now: float) -> list[StateChange]:
+        """StartInstances.
+
+        Raises:
+            Ec2Error: a wrong id, an instance that is not stopped, or no capacity; nothing happens to any.
+        """
+        now = self.enter("StartInstances", now)
+        records = self._store.require(list(dict.fromkeys(ids)))
+        wanted: dict[tuple[str, str, str], int] = {}
+        for record in records:
+            if record.state not in ("stopped", "pending", "running"):
+                raise _wrong_state(record, "started")
+            pool = (record.instance_type, record.zone, record.market)
+            wanted[pool] = wanted.get(pool, 0) + (record.state == "stopped")
+        for pool, count in wanted.items():
+            if self.capacity.free(pool) < count:
+                raise Ec2Error("InsufficientInstanceCapacity", shortage_message(*pool), 500)
+        if not self._resources.take("StartInstances", sum(wanted.values()), now):
+            raise _throttled()
+        for record in records:
+            if record.state == "stopped":
+                self._life.start(record, now)
+        return [self._change(record) for record in records]
+
+    def create_tags(self, resources: Sequence[str], tags: Mapping[str, str], now: float) -> None:
+        """CreateTags on instances and launch templates; other resources are accepted and forgotten."""
+        self._retag("CreateTags", resources, tags, (), now)
+
+    def delete_tags(self, resources: Sequence[str], keys: Sequence[str], now: float) -> None:
+        self._retag("DeleteTags", resources, NO_TAGS, keys, now)
+
+    def set_protected(self, id: str, protected: bool, now: float) -> None:
+        """ModifyInstanceAttribute disableApiTermination."""
+        now = self.enter("ModifyInstanceAttribute", now)
+        self._store.require([id])
+        self._store.change(id, now, protected=protected)
+
+    # --- lab: time, and what the world does --------------------------------------------------------------------------
+
+    def advance(self, now: float) -> list[Ec2Event]:
+        """*lab*: make everything true that is due by `now`; the events since the last call, in order of time."""
+        self._settle(now)
+        return sorted(self._life.drain(), key=lambda event: event.at)
+
+    def next_event_at(self) -> float | None:
+        """*lab*: when `advance` will have something to do; None if nothing is under way."""
+        return self._life.next_event_at()
+
+    def instance(self, id: str) -> InstanceRecord:
+        """*lab*: the truth about an instance, without lag.
+
+        Raises:
+            Ec2Error: InvalidInstanceID.NotFound or .Malformed.
+        """
+        check_id(id)
+        record = self._store.get(id)
+        if record is None:
+            raise not_found([id])
+        return record
+
+    def instances(self) -> list[InstanceRecord]:
+        """*lab*: the truth about every instance that EC2 remembers, in launch order."""
+        return list(self._store.records())
+
+    def live_instances(self) -> list[InstanceRecord]:
+        """*lab*: the truth about those that are neither shutting down nor terminated."""
+        return [r for r in self._store.records() if r.is_live]
+
+    def spot_reclaim(self, id: str, now: float, notice_s: float = 120.0) -> None:
+        """*lab*: EC2 takes a spot instance back, after a warning or (`notice_s` 0) without one."""
+        now = self._settle(now)
+        record = self.instance(id)
+        if not record.is_live:
+            return
+        if notice_s > 0:
+            self._life.warn(record, now, notice_s)
+        else:
+            self._life.end(record, now, "Server.SpotInstanceTermination", "Spot instance termination")
+
+    def reclaim_at(self, id: str) -> float | None:
+        """*lab*: when a warned spot instance will be taken; None if it was not warned."""
+        return self._life.reclaim_at(id)
+
+    def recommend_rebalance(self, id: str, now: float) -> None:
+        """*lab*: EC2 says that the instance is at elevated risk."""
+        self._life.recommend_rebalance(self.instance(id), self._settle(now))
+
+    def kill_instance(self, id: str, now: float) -> None:
+        """*lab*: the instance dies without notice: terminated at once."""
+        now = self._settle(now)
+        record = self.instance(id)
+        if record.state != "terminated":
+            self._life.kill(record, now)
+
+    def set_capacity(self, instance_type: str, zone: str, market: str, count: int | None) -> None:
+        """*lab*: the pool holds `count` instances in all from now on; None is unlimited. What runs there stays."""
+        self.capacity.set_limit((instance_type, zone, market), count)
+
+    def set_bucket(self, kind: str, name: str, bucket: Bucket | None, now: float) -> None:
+        """*lab*: replace a token bucket; `kind` is `request` or `resource`, None lifts the limit."""
+        buckets = {"request": self._requests, "resource": self._resources}[kind]
+        buckets.set(name, bucket, self._settle(now))
+
+    # --- helpers -----------------------------------------------------------------------------------------------------
+
+    def resolve(self, ref: TemplateRef | None) -> tuple[str, int, LaunchData]:
+        """Id, version and data of a launch template; without one, an image that exists.
+
+        Raises:
+            Ec2Error: there is no such template or version.
+        """
+        if ref is None:
+            return "", 0, LaunchData(image_id=DEFAULT_IMAGE)
+        template = self.templates.get(ref)
+        version = self.templates.version(template, ref.version)
+        return template.id, version.number, version.data
+
+    def check_launch(self, data: LaunchData) -> None:
+        """Raises: Ec2Error for an image that does not exist or user data that is too long."""
+        if not data.image_id:
+            raise Ec2Error("MissingParameter", "The request must contain the parameter ImageId")
+        if not data.image_id.startswith("ami-"):
+            raise Ec2Error("InvalidAMIID.Malformed", f'Invalid id: "{data.image_id}" (expecting "ami-...")')
+        if data.image_id in self.scenario.unknown_images:
+            raise Ec2Error("InvalidAMIID.NotFound", f"The image id '[{data.image_id}]' does not exist")
+        if len(data.user_data) * 3 // 4 > USER_DATA_MAX_BYTES + 2:
+            raise Ec2Error("InvalidParameterValue", f"User data is limited to {USER_DATA_MAX_BYTES} bytes")
+
+    def _launch_fleet(self, request: FleetRequest, candidates: Sequence[fleets.Candidate], now: float) -> FleetReply:
+        fleet_id = self._life.ids.fleet()
+        rest = request.total - request.on_demand_total - request.spot_total
+        targets = {ON_DEMAND: request.on_demand_total, SPOT: request.spot_total}
+        targets[request.default_market] += rest
+        groups: list[FleetInstances] = []
+        errors: list[FleetError] = []
+        for market, target in targets.items():
+            if target <= 0:
+                continue
+            tokens = self._resources.available("RunInstances", now)
+            supply = fleets.Supply(self.scenario, self.capacity, self.network, tokens)
+            plan = fleets.plan(request, candidates, market, target, supply)
+            errors.extend(plan.errors)
+            for share in plan.shares:
+                self._resources.take("RunInstances", share.count, now)
+                birth = self._fleet_birth(request, share.candidate, market, fleet_id)
+                ids = self._life.launch(birth, share.count, now)
+                groups.append(FleetInstances(ids, market, share.candidate.pool, share.candidate.index))
+        return FleetReply(fleet_id, tuple(groups), tuple(errors))
+
+    def _fleet_birth(self, request: FleetRequest, candidate: fleets.Candidate, market: str, fleet_id: str) -> Birth:
+        data, pool = candidate.data, candidate.pool
+        tags = {**data.instance_tags, **request.instance_tags, "aws:ec2:fleet-id": fleet_id}
+        return Birth(
+            instance_type=pool.instance_type,
+            zone=pool.zone,
+            subnet=pool.subnet,
+            market=market,
+            data=replace(data, volume_tags={**data.volume_tags, **request.volume_tags}),
+            tags={**tags, **_template_tags(pool.template_id, pool.template_version)},
+            reservation_id=self._life.ids.next("r"),
+            fleet_id=fleet_id,
+            template_id=pool.template_id,
+            template_version=pool.template_version,
+        )
+
+    def _run(self, request: RunRequest, now: float) -> tuple[str, ...]:
+        data = request.data
+        self.check_launch(data)
+        if not 1 <= request.count_min <= request.count_max:
+            raise Ec2Error("InvalidParameterValue", "MinCount must be at least 1 and at most MaxCount")
+        if type_spec(data.instance_type) is None:
+            raise Ec2Error("InvalidParameterValue", f"Invalid value '{data.instance_type}' for InstanceType.")
+        subnet = self.network.choose(data.subnet, data.zone)
+        count = self._count_to_run(request, subnet.id, subnet.spec.zone, now)
+        self._resources.take("RunInstances", count, now)
+        template = self.templates.get(request.template) if request.template else None
+        version = (
+            self.templates.version(template, request.template.version).number if template and request.template else 0
+        )
+        template_id = template.id if template else ""
+        birth = Birth(
+            instance_type=data.instance_type,
+            zone=subnet.spec.zone,
+            subnet=subnet.id,
+            market=data.market or ON_DEMAND,
+            data=replace(data, subnet=subnet.id, zone=subnet.spec.zone),
+            tags={**data.instance_tags, **_template_tags(template_id, version)},
+            reservation_id=self._life.ids.next("r"),
+            client_token=request.client_token,
+            template_id=template_id,
+            template_version=version,
+        )
+        return self._life.launch(birth, count, now)
+
+    def _count_to_run(self, request: RunRequest, subnet: str, zone: str, now: float) -> int:
+        """How many of `count_max` can be had. Raises: Ec2Error if that is less than `count_min`."""
+        data, market = request.data, request.data.market or ON_DEMAND
+        tokens = self._resources.available("RunInstances", now)
+        supply = fleets.Supply(self.scenario, self.capacity, self.network, tokens)
+        most, why = fleets.most(data, subnet, zone, market, supply)
+        if most < request.count_min:
+            raise Ec2Error(
+                why.code, why.message, 500 if why.code == "InsufficientInstanceCapacity" else why.http_status
+            )
+        return int(min(request.count_max, most))
+
+    def _terminate(self, record: InstanceRecord, now: float) -> StateChange:
+        if record.is_live and not self._happens(self.scenario.faults.terminate_ignored_rate):
+            self._life.end(record, now, "Client.UserInitiatedShutdown", "User initiated shutdown")
+            return self._change(record)
+        return StateChange(record.id, record.state, "shutting-down" if record.is_live else record.state)
+
+    def _change(self, before: InstanceRecord) -> StateChange:
+        after = self._store.get(before.id)
+        return StateChange(before.id, before.state, after.state if after else "terminated")
+
+    def _retag(
+        self, action: str, resources: Sequence[str], tags: Mapping[str, str], without: Sequence[str], now: float
+    ) -> None:
+        now = self.enter(action, now)
+        instances = [id for id in resources if id.startswith("i-")]
+        for record in self._store.require(instances):
+            kept = {k: v for k, v in record.tags.items() if k not in without}
+            self._store.change(record.id, now, tags={**kept, **tags})
+        for id in resources:
+            template = self.templates.find(id)
+            if template is not None:
+                kept = {k: v for k, v in template.tags.items() if k not in without}
+                self.templates.set_tags(id, {**kept, **tags})
+
+    def _as_shown(self, record: InstanceRecord, now: float) -> InstanceRecord:
+        if self.scenario.address_lag_s > 0 and now - record.launched_at < self.scenario.address_lag_s:
+            return replace(record, private_address="")
+        return record
+
+    def _settle(self, now: float) -> float:
+        self._now = max(self._now, now)
+        self._life.settle(self._now)
+        return self._now
+
+    def _happens(self, rate: float) -> bool:
+        return rate > 0 and self._rng.random() < rate
+
+    def _lose_reply(self) -> None:
+        if self._happens(self.scenario.faults.reply_lost_rate):
+            raise ReplyLost
+
+
+def _template_tags(id: str, version: int) -> dict[str, str]:
+    return {"aws:ec2launchtemplate:id": id, "aws:ec2launchtemplate:version": str(version)} if id else {}
+
+
+def _mismatch() -> Ec2Error:
+    return Ec2Error(
+        "IdempotentParameterMismatch",
+        "The client token you have provided is associated with a resource that has already been created with "
+        "different parameters.",
+    )
+
+
+def _throttled() -> Ec2Error:
+    return Ec2Error("RequestLimitExceeded", "Request limit exceeded.", 503)
+
+
+def _dry_run() -> Ec2Error:
+    return Ec2Error("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412)
+
+
+def _wrong_state(record: InstanceRecord, aim: str) -> Ec2Error:
+    return Ec2Error(
+        "IncorrectInstanceState",
+        f"The instance '{record.id}' is not in a state from which it can be {aim}.",
+    )
