@@ -13,6 +13,7 @@ import aiohttp
 import botocore.exceptions as boto
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession, get_session
+from botocore.parsers import ResponseParserError
 
 from clustermgtd import __version__
 from clustermgtd.adapters.aws.describe_instances import LeanParserFactory
@@ -25,7 +26,7 @@ POOL_SIZE = 50
 
 _UNREACHABLE = (
     boto.HTTPClientError,
-    boto.ResponseParserError,
+    ResponseParserError,
     boto.IncompleteReadError,
     boto.CredentialRetrievalError,
     boto.MetadataRetrievalError,
