@@ -8,37 +8,27 @@ from dataclasses import replace
 
 from clustermgtd.lab.ec2 import fleet as fleets
 from clustermgtd.lab.ec2.buckets import Bucket, TokenBuckets, request_bucket
-from clustermgtd.lab.ec2.catalog import type_spec
 from clustermgtd.lab.ec2.console import Consoles
 from clustermgtd.lab.ec2.instances import Filters, InstanceStore, check_id, not_found
-from clustermgtd.lab.ec2.lifecycle import Birth, Lifecycle
+from clustermgtd.lab.ec2.launcher import Launcher
+from clustermgtd.lab.ec2.lifecycle import Lifecycle
 from clustermgtd.lab.ec2.pages import cut_page
 from clustermgtd.lab.ec2.records import (
     NO_TAGS,
-    ON_DEMAND,
-    SPOT,
     Ec2Error,
     Ec2Event,
-    FleetError,
-    FleetInstances,
     FleetReply,
     FleetRequest,
     InstanceRecord,
-    LaunchData,
     Page,
     ReplyLost,
     RunRequest,
     StateChange,
-    TemplateRef,
 )
 from clustermgtd.lab.ec2.scenario import Scenario
 from clustermgtd.lab.ec2.status import Statuses
 from clustermgtd.lab.ec2.supply import Capacity, Network, shortage_message
 from clustermgtd.lab.ec2.templates import LaunchTemplates
-
-DEFAULT_IMAGE = "ami-00000000000000001"
-"""The image of instances that were launched without a template."""
-USER_DATA_MAX_BYTES = 16_384
 
 
 class Ec2Model:
@@ -62,6 +52,7 @@ class Ec2Model:
         self.statuses = Statuses(self._store)
         self._requests = TokenBuckets(scenario.request_buckets)
         self._resources = TokenBuckets(scenario.resource_buckets)
+        self._launcher = Launcher(scenario, self.capacity, self.network, self.templates, self._resources, self._life)
         self._fleets: dict[str, tuple[FleetRequest, FleetReply]] = {}
         """ClientToken -> what was asked and answered."""
         self._runs: dict[str, tuple[RunRequest, tuple[str, ...]]] = {}
@@ -100,8 +91,7 @@ class Ec2Model:
             return known[1]
         if request.dry_run:
             raise _dry_run()
-        candidates = fleets.expand(request, self.network, self.resolve, self.check_launch)
-        reply = self._launch_fleet(request, candidates, now)
+        reply = self._launcher.fleet(request, now)
         if request.client_token:
             self._fleets[request.client_token] = (request, reply)
         self._lose_reply()
@@ -122,7 +112,7 @@ class Ec2Model:
             return tuple(r for id in known[1] if (r := self._store.get(id)) is not None)
         if request.dry_run:
             raise _dry_run()
-        ids = self._run(request, now)
+        ids = self._launcher.run(request, now)
         if request.client_token:
             self._runs[request.client_token] = (request, ids)
         self._lose_reply()
@@ -299,107 +289,6 @@ class Ec2Model:
 
     # --- helpers -----------------------------------------------------------------------------------------------------
 
-    def resolve(self, ref: TemplateRef | None) -> tuple[str, int, LaunchData]:
-        """Id, version and data of a launch template; without one, an image that exists.
-
-        Raises:
-            Ec2Error: there is no such template or version.
-        """
-        if ref is None:
-            return "", 0, LaunchData(image_id=DEFAULT_IMAGE)
-        template = self.templates.get(ref)
-        version = self.templates.version(template, ref.version)
-        return template.id, version.number, version.data
-
-    def check_launch(self, data: LaunchData) -> None:
-        """Raises: Ec2Error for an image that does not exist or user data that is too long."""
-        if not data.image_id:
-            raise Ec2Error("MissingParameter", "The request must contain the parameter ImageId")
-        if not data.image_id.startswith("ami-"):
-            raise Ec2Error("InvalidAMIID.Malformed", f'Invalid id: "{data.image_id}" (expecting "ami-...")')
-        if data.image_id in self.scenario.unknown_images:
-            raise Ec2Error("InvalidAMIID.NotFound", f"The image id '[{data.image_id}]' does not exist")
-        if len(data.user_data) * 3 // 4 > USER_DATA_MAX_BYTES + 2:
-            raise Ec2Error("InvalidParameterValue", f"User data is limited to {USER_DATA_MAX_BYTES} bytes")
-
-    def _launch_fleet(self, request: FleetRequest, candidates: Sequence[fleets.Candidate], now: float) -> FleetReply:
-        fleet_id = self._life.ids.fleet()
-        rest = request.total - request.on_demand_total - request.spot_total
-        targets = {ON_DEMAND: request.on_demand_total, SPOT: request.spot_total}
-        targets[request.default_market] += rest
-        groups: list[FleetInstances] = []
-        errors: list[FleetError] = []
-        for market, target in targets.items():
-            if target <= 0:
-                continue
-            tokens = self._resources.available("RunInstances", now)
-            supply = fleets.Supply(self.scenario, self.capacity, self.network, tokens)
-            plan = fleets.plan(request, candidates, market, target, supply)
-            errors.extend(plan.errors)
-            for share in plan.shares:
-                self._resources.take("RunInstances", share.count, now)
-                birth = self._fleet_birth(request, share.candidate, market, fleet_id)
-                ids = self._life.launch(birth, share.count, now)
-                groups.append(FleetInstances(ids, market, share.candidate.pool, share.candidate.index))
-        return FleetReply(fleet_id, tuple(groups), tuple(errors))
-
-    def _fleet_birth(self, request: FleetRequest, candidate: fleets.Candidate, market: str, fleet_id: str) -> Birth:
-        data, pool = candidate.data, candidate.pool
-        tags = {**data.instance_tags, **request.instance_tags, "aws:ec2:fleet-id": fleet_id}
-        return Birth(
-            instance_type=pool.instance_type,
-            zone=pool.zone,
-            subnet=pool.subnet,
-            market=market,
-            data=replace(data, volume_tags={**data.volume_tags, **request.volume_tags}),
-            tags={**tags, **_template_tags(pool.template_id, pool.template_version)},
-            reservation_id=self._life.ids.next("r"),
-            fleet_id=fleet_id,
-            template_id=pool.template_id,
-            template_version=pool.template_version,
-        )
-
-    def _run(self, request: RunRequest, now: float) -> tuple[str, ...]:
-        data = request.data
-        self.check_launch(data)
-        if not 1 <= request.count_min <= request.count_max:
-            raise Ec2Error("InvalidParameterValue", "MinCount must be at least 1 and at most MaxCount")
-        if type_spec(data.instance_type) is None:
-            raise Ec2Error("InvalidParameterValue", f"Invalid value '{data.instance_type}' for InstanceType.")
-        subnet = self.network.choose(data.subnet, data.zone)
-        count = self._count_to_run(request, subnet.id, subnet.spec.zone, now)
-        self._resources.take("RunInstances", count, now)
-        template = self.templates.get(request.template) if request.template else None
-        version = (
-            self.templates.version(template, request.template.version).number if template and request.template else 0
-        )
-        template_id = template.id if template else ""
-        birth = Birth(
-            instance_type=data.instance_type,
-            zone=subnet.spec.zone,
-            subnet=subnet.id,
-            market=data.market or ON_DEMAND,
-            data=replace(data, subnet=subnet.id, zone=subnet.spec.zone),
-            tags={**data.instance_tags, **_template_tags(template_id, version)},
-            reservation_id=self._life.ids.next("r"),
-            client_token=request.client_token,
-            template_id=template_id,
-            template_version=version,
-        )
-        return self._life.launch(birth, count, now)
-
-    def _count_to_run(self, request: RunRequest, subnet: str, zone: str, now: float) -> int:
-        """How many of `count_max` can be had. Raises: Ec2Error if that is less than `count_min`."""
-        data, market = request.data, request.data.market or ON_DEMAND
-        tokens = self._resources.available("RunInstances", now)
-        supply = fleets.Supply(self.scenario, self.capacity, self.network, tokens)
-        most, why = fleets.most(data, subnet, zone, market, supply)
-        if most < request.count_min:
-            raise Ec2Error(
-                why.code, why.message, 500 if why.code == "InsufficientInstanceCapacity" else why.http_status
-            )
-        return int(min(request.count_max, most))
-
     def _terminate(self, record: InstanceRecord, now: float) -> StateChange:
         if record.is_live and not self._happens(self.scenario.faults.terminate_ignored_rate):
             self._life.end(record, now, "Client.UserInitiatedShutdown", "User initiated shutdown")
@@ -440,10 +329,6 @@ class Ec2Model:
     def _lose_reply(self) -> None:
         if self._happens(self.scenario.faults.reply_lost_rate):
             raise ReplyLost
-
-
-def _template_tags(id: str, version: int) -> dict[str, str]:
-    return {"aws:ec2launchtemplate:id": id, "aws:ec2launchtemplate:version": str(version)} if id else {}
 
 
 def _mismatch() -> Ec2Error:
