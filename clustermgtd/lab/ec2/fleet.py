@@ -174,7 +174,53 @@ class _Ledger:
         self._vcpus = 0
         self._launches = 0
 
-    def most(data: LaunchData, supply: Supply) -> tuple[float, Ec2Error]:
+    def most(self, candidate: Candidate) -> tuple[float, Ec2Error]:
+        """How many more the candidate can give, and the error that says why not more."""
+        return min(self._limits(candidate), key=lambda limit: limit[0])
+
+    def set_aside(self, candidate: Candidate, count: int) -> None:
+        spec = type_spec(candidate.pool.instance_type)
+        assert spec is not None
+        self._addresses[candidate.pool.subnet] = self._addresses.get(candidate.pool.subnet, 0) + count
+        self._vcpus += count * spec.vcpus
+        self._launches += count
+
+    def _limits(self, candidate: Candidate) -> Iterator[tuple[float, Ec2Error]]:
+        if candidate.refusal is not None:
+            yield 0, candidate.refusal
+            return
+        pool, market, supply = candidate.pool, self._market, self._supply
+        capacity, scenario = supply.capacity, supply.scenario
+        if not capacity.offers(pool.instance_type, pool.zone):
+            yield 0, unsupported(pool.instance_type, pool.zone)
+        if market == SPOT and candidate.data.max_price is not None:
+            price = scenario.spot_price(pool.instance_type, pool.zone)
+            if candidate.data.max_price < price:
+                yield 0, price_too_low(candidate.data.max_price, price)
+        shortage = shortage_message(pool.instance_type, pool.zone, market)
+        free = capacity.free((pool.instance_type, pool.zone, market))
+        yield free, Ec2Error("InsufficientInstanceCapacity", shortage)
+        addresses = supply.network.subnet(pool.subnet).free - self._addresses.get(pool.subnet, 0)
+        yield addresses, no_addresses(pool.subnet)
+        yield capacity.quota_free(pool.instance_type, market, self._vcpus), over_quota(market)
+        yield supply.launch_tokens - self._launches, Ec2Error("RequestLimitExceeded", "Request limit exceeded.", 503)
+
+
+def plan(request: FleetRequest, candidates: Sequence[Candidate], market: str, target: int, supply: Supply) -> FleetPlan:
+    """How `target` units of one market are met; below the minimum target, with nothing."""
+    options = request.spot if market == SPOT else request.on_demand
+    ranked = _rank(candidates, options.strategy, market, target, supply)
+    best = FleetPlan(market)
+    for group in _groups(ranked, options):
+        filled = _fill(group, target, _spread(options, market, len(group)), _Ledger(market, supply), market)
+        if filled.units > best.units or not best.errors:
+            best = filled
+        if filled.units >= target:
+            break
+    return best if best.units >= options.min_target else _refused(best, options.min_target)
+
+
+def most(data: LaunchData, supply: Supply) -> tuple[float, Ec2Error]:
     """How many instances can be had in the pool that `data` names, and the error that says why not more."""
     pool = Pool(FleetOverride(), data.instance_type, data.zone, data.subnet)
     return _Ledger(data.market, supply).most(Candidate(0, pool, data))
