@@ -1,7 +1,6 @@
 """Hand a line to the daemon, or keep it in the spool folder until a daemon looks."""
 
-# pathlib takes longer to import than the whole hook may take:
-# ruff: noqa: PTH
+# ruff: noqa: PTH104, PTH108, PTH208 (pathlib takes longer to import than the whole hook may take)
 
 from __future__ import annotations
 

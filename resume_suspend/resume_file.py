@@ -1,8 +1,5 @@
 """Slurm's resume file: which job wants which of the nodes. Read at once, because Slurm removes it after ten seconds."""
 
-# pathlib takes longer to import than the whole hook may take:
-# ruff: noqa: PTH
-
 from __future__ import annotations
 
 import json

@@ -89,7 +89,7 @@ def wait_for_nodes(environment: Mapping[str, str]) -> str:
     path = environment.get("CLUSTERMGTD_SOCKET") or DEFAULT_SOCKET
     request = wire.gate_request(int(environment["SLURM_JOB_ID"]), environment.get("SLURM_JOB_NODELIST", ""))
     wake, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    previous = signal.signal(signal.SIGTERM, lambda _signal, _frame: None)
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: None)  # to the end: only the wait is cut short by it
     signal.set_wakeup_fd(woken)
     try:
         return _ask(path, request, until, wake)
@@ -97,7 +97,6 @@ def wait_for_nodes(environment: Mapping[str, str]) -> str:
         return told(error)
     finally:
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGTERM, previous)
         os.close(wake)
         os.close(woken)
 
