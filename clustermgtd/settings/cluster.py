@@ -1,0 +1,189 @@
+"""The whole of cluster.yaml, and what is derived from several sections at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from clustermgtd.model.ids import ComputeResourceName, NodeName, QueueName
+from clustermgtd.model.policy import ComputeResourceKey
+from clustermgtd.settings.common import Tags
+from clustermgtd.settings.daemon import Clustermgtd, QueueTimes
+from clustermgtd.settings.document import Location
+from clustermgtd.settings.instance_types import InstanceTypeInfo, lookup
+from clustermgtd.settings.nodes import HeadNode, LoginNodes
+from clustermgtd.settings.scheduling import ComputeResource, Scheduling, SlurmQueue
+from clustermgtd.settings.section import Finding, RegionName, Section, repeated
+from clustermgtd.settings.site import (
+    AdditionalPackages,
+    ClusterIam,
+    ClusterImage,
+    DeploymentSettings,
+    DevSettings,
+    DirectoryService,
+    Imds,
+    Monitoring,
+    tag_findings,
+)
+from clustermgtd.settings.storage import SharedStorage, storage_findings
+
+NEVER = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """The node names of one compute resource."""
+
+    key: ComputeResourceKey
+    static: tuple[NodeName, ...]
+    dynamic: tuple[NodeName, ...]
+
+
+class Settings(Section):
+    """One cluster, in ParallelCluster 3's spelling."""
+
+    region: RegionName | None = None
+    """AWS Region; default: AWS_REGION, or the Region of the head node."""
+    image: ClusterImage
+    head_node: HeadNode
+    login_nodes: LoginNodes | None = None
+    scheduling: Scheduling
+    shared_storage: tuple[SharedStorage, ...] = ()
+    """Shared file systems."""
+    monitoring: Monitoring = Monitoring()
+    additional_packages: AdditionalPackages = AdditionalPackages()
+    tags: Tags = ()
+    """Tags of everything in AWS; at most 40 together with a queue's."""
+    iam: ClusterIam = ClusterIam()
+    directory_service: DirectoryService | None = None
+    imds: Imds = Imds()
+    custom_s3_bucket: Annotated[str | None, Field(alias="CustomS3Bucket")] = None
+    """ParallelCluster's deployment only."""
+    additional_resources: str | None = None
+    """ParallelCluster's deployment only."""
+    deployment_settings: DeploymentSettings = DeploymentSettings()
+    dev_settings: DevSettings = DevSettings()
+    clustermgtd: Clustermgtd = Clustermgtd()
+
+    def findings(self) -> Iterator[Finding]:
+        yield from self._storage_findings()
+        yield from self._tag_findings()
+        yield from self._instance_type_findings()
+        queues = [queue.name for queue in self.scheduling.slurm_queues]
+        for name in self.clustermgtd.queues:
+            if name not in queues:
+                yield Finding(("Clustermgtd", "Queues", name), "is not the name of a queue", ", ".join(queues[:5]))
+        if self.scheduling.slurm_settings.database and len(self.clustermgtd.cluster_name) > 40:
+            message = "at most 40 characters with accounting: Slurm makes names of database tables from it"
+            yield Finding(("Clustermgtd", "ClusterName"), message)
+
+    def _storage_findings(self) -> Iterator[Finding]:
+        yield from _under(("SharedStorage",), storage_findings(self.shared_storage))
+        for index, first in repeated([storage.name for storage in self.shared_storage]):
+            yield Finding(("SharedStorage", index, "Name"), f"is also the name of SharedStorage[{first}]")
+        for index, first in repeated([storage.mount_point for storage in self.shared_storage]):
+            yield Finding(("SharedStorage", index, "MountDir"), f"is also the MountDir of SharedStorage[{first}]")
+
+    def _tag_findings(self) -> Iterator[Finding]:
+        yield from _under(("Tags",), tag_findings(self.tags))
+        for index, queue in enumerate(self.scheduling.slurm_queues):
+            for number, resource in enumerate(queue.compute_resources):
+                if len(self.instance_tags(queue, resource)) > 40 and len(self.tags) <= 40:
+                    location = ("Scheduling", "SlurmQueues", index, "ComputeResources", number)
+                    yield Finding(location, "has more than 40 tags together with its queue's and the cluster's")
+
+    def _instance_type_findings(self) -> Iterator[Finding]:
+        known = self.clustermgtd.instance_types
+        for index, queue in enumerate(self.scheduling.slurm_queues):
+            for number, resource in enumerate(queue.compute_resources):
+                at: Location = ("Scheduling", "SlurmQueues", index, "ComputeResources", number)
+                infos: list[InstanceTypeInfo] = []
+                for position, name in enumerate(resource.instance_types):
+                    where = ("InstanceType",) if resource.instance_type else ("Instances", position, "InstanceType")
+                    info = lookup(name, known)
+                    if isinstance(info, str):
+                        yield Finding((*at, *where), info, f"give its facts in Clustermgtd.InstanceTypes.{name}")
+                        continue
+                    infos.append(info)
+                    if not infos[0].is_interchangeable_with(info):
+                        message = f"{name} and {infos[0].name} differ in CPUs, GPUs or architecture"
+                        yield Finding((*at, *where), message, "put it into a compute resource of its own")
+                memory = min((info.memory_mib for info in infos), default=None)
+                if resource.schedulable_memory and memory and resource.schedulable_memory > memory:
+                    yield Finding((*at, "SchedulableMemory"), f"is more than the instance type's {memory} MiB")
+
+    @property
+    def cluster_name(self) -> str:
+        return self.clustermgtd.cluster_name
+
+    @property
+    def nodes(self) -> tuple[Nodes, ...]:
+        """Every node there can be, by compute resource, in the file's order."""
+        return tuple(
+            _nodes(queue, resource) for queue in self.scheduling.slurm_queues for resource in queue.compute_resources
+        )
+
+    @property
+    def node_names(self) -> tuple[NodeName, ...]:
+        """Every node there can be, in the file's order, static before dynamic."""
+        return tuple(name for nodes in self.nodes for name in (*nodes.static, *nodes.dynamic))
+
+    @property
+    def suspend_time_s(self) -> int:
+        """Seconds a node may idle before its instance ends; `NEVER` for ever."""
+        own = self.clustermgtd.scaledown_idletime_seconds
+        if own is not None:
+            return own
+        minutes = self.scheduling.slurm_settings.scaledown_idletime
+        return NEVER if minutes == NEVER else minutes * 60
+
+    @property
+    def resume_timeout_s(self) -> int:
+        """Seconds from Slurm's wish to slurmd's registration, after which Slurm sets the node DOWN."""
+        own = self.clustermgtd.resume_timeout_seconds
+        return self.dev_settings.timeouts.compute_node_bootstrap_timeout if own is None else own
+
+    @property
+    def suspend_timeout_s(self) -> int:
+        """Seconds from SuspendProgram until Slurm may use the node again."""
+        return self.clustermgtd.suspend_timeout_seconds
+
+    def times_of(self, queue: str) -> QueueTimes:
+        """The times of one queue, complete: the cluster's where the queue has none of its own."""
+        own = self.clustermgtd.queues.get(queue, QueueTimes())
+        return own.model_copy(
+            update={
+                "scaledown_idletime_seconds": _first(own.scaledown_idletime_seconds, self.suspend_time_s),
+                "resume_timeout_seconds": _first(own.resume_timeout_seconds, self.resume_timeout_s),
+                "suspend_timeout_seconds": _first(own.suspend_timeout_seconds, self.suspend_timeout_s),
+            }
+        )
+
+    def instance_tags(self, queue: SlurmQueue, resource: ComputeResource) -> dict[str, str]:
+        """Tags of a compute resource's instances: its own win over the queue's, these over the cluster's."""
+        return {tag.key: tag.value for tag in (*self.tags, *queue.tags, *resource.tags)}
+
+    def instance_type(self, name: str) -> InstanceTypeInfo:
+        """Facts about a type that this file uses; known, or the file would have been refused."""
+        info = lookup(name, self.clustermgtd.instance_types)
+        assert not isinstance(info, str), info
+        return info
+
+
+def _nodes(queue: SlurmQueue, resource: ComputeResource) -> Nodes:
+    def names(kind: str, count: int) -> tuple[NodeName, ...]:
+        return tuple(NodeName(f"{queue.name}-{kind}-{resource.name}-{number}") for number in range(1, count + 1))
+
+    key = ComputeResourceKey(QueueName(queue.name), ComputeResourceName(resource.name))
+    return Nodes(key, names("st", resource.min_count), names("dy", resource.dynamic_count))
+
+
+def _first(own: int | None, default: int) -> int:
+    return default if own is None else own
+
+
+def _under(location: Location, findings: Iterator[Finding]) -> Iterator[Finding]:
+    return (Finding((*location, *found.location), found.message, found.suggestion) for found in findings)

@@ -1,0 +1,189 @@
+"""`Clustermgtd`: our own settings, beside ParallelCluster's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from clustermgtd.settings.section import (
+    AbsolutePath,
+    ClusterName,
+    Finding,
+    InstanceTypeName,
+    ResourceName,
+    Seconds,
+    Section,
+    TableName,
+)
+
+SlurmTimeout = Annotated[int, Field(ge=1, le=65_533)]
+"""Whole seconds in the range of Slurm's 16-bit settings."""
+IdleTime = Annotated[int, Field(ge=-1, le=2**31 - 1)]
+
+
+class StartGate(Section):
+    """The PrologSlurmctld program that starts a job as soon as its nodes are ready."""
+
+    enabled: bool = True
+    max_waiting: Annotated[int, Field(ge=1, le=10_000)] = 500
+    """Jobs that may wait at a time; further ones fall back to Slurm's own check every 30 seconds."""
+    deadline_seconds: Seconds = 1800.0
+    """Longest wait, seconds."""
+    prolog: AbsolutePath | None = None
+    """The site's own PrologSlurmctld program, run first."""
+
+
+class SlurmAccess(Section):
+    """How the daemon reaches Slurm."""
+
+    command_deadline_seconds: Seconds = 30.0
+    """Longest time for one Slurm command, seconds."""
+    bin_dir: Annotated[str, Field(pattern=r"^(/.*)?$")] = ""
+    """Folder of scontrol and squeue; empty: PATH."""
+    conf_file: Annotated[str, Field(pattern=r"^(/.*)?$")] = ""
+    """slurm.conf; empty: Slurm's own default."""
+    cloud_reg_addrs: bool = True
+    """Slurm takes node addresses from slurmd's registration; if false the daemon sets them."""
+    start_gate: StartGate = StartGate()
+
+
+class Hooks(Section):
+    """Where ResumeProgram and SuspendProgram hand their requests over."""
+
+    socket_path: AbsolutePath = "/run/clustermgtd/hooks.sock"
+    """Unix socket."""
+    spool_dir: AbsolutePath = "/var/spool/clustermgtd"
+    """Folder for requests while no daemon answers."""
+    allowed_users: Annotated[tuple[str, ...], Field(min_length=1)] = ("slurm", "root")
+    """Users whose programs may talk to the socket; the daemon's own always may."""
+
+
+class Metrics(Section):
+    """The Prometheus endpoint."""
+
+    enabled: bool = True
+    address: str = "127.0.0.1"
+    """IP address to listen on."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 9840
+    """TCP port; 0 takes a free one."""
+
+
+class Log(Section):
+    """The daemon's log, on standard error."""
+
+    format: Literal["json", "console"] = "json"
+    """One JSON object per line, or text for people."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least level that is written."""
+
+
+class LaunchSettings(Section):
+    """CreateFleet calls."""
+
+    batch_max: Annotated[int, Field(ge=1, le=1000)] = 250
+    """Instances in one call, unless a job needs all or nothing."""
+    timeout_seconds: Seconds = 600.0
+    """A launch without any reply for this long has failed, seconds."""
+    replay_seconds: Seconds = 5.0
+    """Between two calls under one launch token, seconds."""
+
+    def findings(self) -> Iterator[Finding]:
+        if self.replay_seconds >= self.timeout_seconds:
+            yield Finding(("ReplaySeconds",), f"must be less than TimeoutSeconds ({self.timeout_seconds:g})")
+
+
+class Termination(Section):
+    """TerminateInstances calls."""
+
+    batch_max: Annotated[int, Field(ge=1, le=1000)] = 500
+    """Instances in one call."""
+    retry_seconds: Seconds = 20.0
+    """Until a termination that is not seen is asked for again, seconds."""
+    orphan_grace_seconds: Annotated[float, Field(ge=5)] = 180.0
+    """Age at which an instance without a claim may be ended, seconds; must exceed EC2's read lag."""
+    missing_grace_seconds: Annotated[float, Field(ge=2)] = 120.0
+    """An instance that EC2 has not shown for this long is gone, seconds; must exceed EC2's read lag."""
+
+    def findings(self) -> Iterator[Finding]:
+        if self.orphan_grace_seconds < self.missing_grace_seconds:
+            message = (
+                f"must be at least MissingGraceSeconds ({self.missing_grace_seconds:g}): both outlast EC2's read lag"
+            )
+            yield Finding(("OrphanGraceSeconds",), message)
+
+
+class NodeAgent(Section):
+    """The agent on compute nodes."""
+
+    give_up_seconds: Seconds = 600.0
+    """A node that cannot join ends itself after this time, seconds."""
+
+
+class QueueTimes(Section):
+    """Times of one queue that differ from the cluster's."""
+
+    scaledown_idletime_seconds: IdleTime | None = None
+    """Seconds a node may idle before its instance ends; -1 is never."""
+    resume_timeout_seconds: SlurmTimeout | None = None
+    """Seconds from Slurm's wish to slurmd's registration."""
+    suspend_timeout_seconds: SlurmTimeout | None = None
+    """Seconds from SuspendProgram until Slurm may use the node again."""
+
+
+class Gpus(Section):
+    """GPUs of an instance type."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
+    """Slurm's GRES type, such as a100."""
+    count: Annotated[int, Field(ge=1)]
+
+
+class InstanceTypeFacts(Section):
+    """Facts about an instance type that the built-in table does not know, or knows wrongly."""
+
+    v_cpus: Annotated[int, Field(ge=1)]
+    """Virtual CPUs, all threads."""
+    memory_mib: Annotated[int, Field(ge=1, alias="MemoryMiB")]
+    """MiB."""
+    threads_per_core: Literal[1, 2] = 2
+    """Threads of one core."""
+    gpus: Gpus | None = None
+    architecture: Literal["x86_64", "arm64"] = "x86_64"
+
+    def findings(self) -> Iterator[Finding]:
+        if self.v_cpus % self.threads_per_core:
+            yield Finding(("VCpus",), f"must be a multiple of ThreadsPerCore ({self.threads_per_core})")
+
+
+class Clustermgtd(Section):
+    """This daemon."""
+
+    cluster_name: ClusterName = "cluster"
+    """In tags, in the table's name and in Slurm."""
+    table: TableName | None = None
+    """DynamoDB table of claims; default: clustermgtd-<ClusterName>."""
+    period_seconds: Annotated[float, Field(ge=0.1, le=300)] = 30.0
+    """Between two looks at the world if nothing wakes the daemon, seconds."""
+    scaledown_idletime_seconds: IdleTime | None = None
+    """Seconds a node may idle; finer than ScaledownIdletime, which it replaces; -1 is never."""
+    resume_timeout_seconds: SlurmTimeout | None = None
+    """Seconds from Slurm's wish to slurmd's registration; default: DevSettings.Timeouts.ComputeNodeBootstrapTimeout."""
+    suspend_timeout_seconds: SlurmTimeout = 120
+    """Seconds from SuspendProgram until Slurm may use the node again."""
+    queues: Mapping[ResourceName, QueueTimes] = Field(default_factory=dict)
+    """Times by queue name."""
+    slurm: SlurmAccess = SlurmAccess()
+    hooks: Hooks = Hooks()
+    metrics: Metrics = Metrics()
+    log: Log = Log()
+    launch: LaunchSettings = LaunchSettings()
+    termination: Termination = Termination()
+    node_agent: NodeAgent = NodeAgent()
+    instance_types: Mapping[InstanceTypeName, InstanceTypeFacts] = Field(default_factory=dict)
+    """Facts about instance types by name; needed for types that the built-in table does not know."""
+
+    @property
+    def table_name(self) -> str:
+        return self.table or f"clustermgtd-{self.cluster_name}"

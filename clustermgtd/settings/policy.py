@@ -1,0 +1,118 @@
+"""Settings -> the policy that decisions depend on, and what each launch template must hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from clustermgtd.model.claim import AllocationStrategy, LaunchTemplate
+from clustermgtd.model.ids import InstanceType, SubnetId
+from clustermgtd.model.offering import Market, Offering
+from clustermgtd.model.policy import ComputeResourceKey, ComputeResourcePolicy, PlacedNode, Policy
+from clustermgtd.model.template import RootVolume, TemplateSpec
+from clustermgtd.settings.cluster import Settings
+from clustermgtd.settings.document import Location, path_text
+from clustermgtd.settings.problem import Problem, SettingsError
+from clustermgtd.settings.scheduling import ComputeResource, SlurmQueue
+
+_MARKETS = {"ONDEMAND": Market.ON_DEMAND, "SPOT": Market.SPOT, "CAPACITY_BLOCK": Market.CAPACITY_BLOCK}
+
+
+def build_policy(settings: Settings, templates: Mapping[ComputeResourceKey, LaunchTemplate]) -> Policy:
+    """The whole policy. `templates` must hold one entry for every key of `template_specs`."""
+    resources = _resources(settings)
+    placed = {
+        name: PlacedNode(nodes.key, is_static)
+        for nodes in settings.nodes
+        for names, is_static in ((nodes.static, True), (nodes.dynamic, False))
+        for name in names
+    }
+    own = settings.clustermgtd
+    return Policy(
+        compute_resources={
+            key: _resource_policy(key, queue, resource, templates[key]) for key, (queue, resource) in resources.items()
+        },
+        nodes=placed,
+        scaling=settings.scheduling.scaling_strategy,
+        launch_batch_max=own.launch.batch_max,
+        terminate_batch_max=own.termination.batch_max,
+        missing_grace_s=own.termination.missing_grace_seconds,
+        orphan_grace_s=own.termination.orphan_grace_seconds,
+        replay_interval_s=own.launch.replay_seconds,
+        launch_timeout_s=own.launch.timeout_seconds,
+        terminate_retry_s=own.termination.retry_seconds,
+        assigns_addresses=not own.slurm.cloud_reg_addrs,
+    )
+
+
+def template_specs(
+    settings: Settings, user_data: Callable[[ComputeResourceKey], str] | str
+) -> Mapping[ComputeResourceKey, TemplateSpec]:
+    """What each compute resource's launch template must hold. `user_data` is plain text, or makes it per resource.
+
+    Raises:
+        SettingsError: compute resources without an AMI; this project does not choose one for a site.
+    """
+    problems: list[Problem] = []
+    specs: dict[ComputeResourceKey, TemplateSpec] = {}
+    for index, queue in enumerate(settings.scheduling.slurm_queues):
+        image = queue.image.custom_ami or settings.image.custom_ami
+        if image is None:
+            location: Location = ("Scheduling", "SlurmQueues", index, "Image", "CustomAmi")
+            message = f"queue {queue.name} has no image to boot"
+            problems.append(Problem(path_text(location), message, suggestion="or set Image.CustomAmi for all nodes"))
+            continue
+        for nodes in settings.nodes:
+            if nodes.key.queue == queue.name:
+                text = user_data if isinstance(user_data, str) else user_data(nodes.key)
+                specs[nodes.key] = _spec(settings, nodes.key, image, text)
+    if problems:
+        raise SettingsError(problems)
+    return specs
+
+
+def _resources(settings: Settings) -> dict[ComputeResourceKey, tuple[SlurmQueue, ComputeResource]]:
+    pairs = [(queue, resource) for queue in settings.scheduling.slurm_queues for resource in queue.compute_resources]
+    return {nodes.key: pair for nodes, pair in zip(settings.nodes, pairs, strict=True)}
+
+
+def _resource_policy(
+    key: ComputeResourceKey, queue: SlurmQueue, resource: ComputeResource, template: LaunchTemplate
+) -> ComputeResourcePolicy:
+    market = _MARKETS[queue.capacity_type]
+    offerings = tuple(
+        Offering(InstanceType(name), SubnetId(subnet), market)
+        for name in resource.instance_types
+        for subnet in queue.networking.subnet_ids
+    )
+    return ComputeResourcePolicy(
+        key=key,
+        template=template,
+        offerings=offerings,
+        market=market,
+        strategy=queue.allocation_strategy or AllocationStrategy.LOWEST_PRICE,
+        max_price=resource.spot_price,
+    )
+
+
+def _spec(settings: Settings, key: ComputeResourceKey, image: str, user_data: str) -> TemplateSpec:
+    queue, resource = _resources(settings)[key]
+    volume = queue.compute_settings.local_storage.root_volume
+    networking = queue.networking
+    return TemplateSpec(
+        key=key,
+        image_id=image,
+        security_groups=(*networking.security_groups, *networking.additional_security_groups),
+        instance_profile=queue.iam.instance_profile or "",
+        key_name=settings.head_node.ssh.key_name or "",
+        user_data=user_data,
+        root_volume=RootVolume(
+            size_gib=volume.size,
+            encrypted=volume.encrypted,
+            volume_type=volume.volume_type,
+            iops=volume.iops,
+            throughput_mib_s=volume.throughput,
+        ),
+        assign_public_ip=networking.assign_public_ip,
+        detailed_monitoring=settings.monitoring.detailed_monitoring,
+        tags=tuple(sorted(settings.instance_tags(queue, resource).items())),
+    )
