@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
-from clustermgtd.decide.sync import BACKED
 from clustermgtd.model.action import Action, PowerDownNodes, Reason, ReturnNodesToService, SetNodesDown
-from clustermgtd.model.claim import ClaimState, Launch, NodeClaim, advance
+from clustermgtd.model.claim import BACKED, ClaimState, Launch, NodeClaim, advance
 from clustermgtd.model.failure import RETRIED
 from clustermgtd.model.ids import InstanceId, LaunchToken, NodeName
 from clustermgtd.model.node import Node
@@ -52,7 +51,11 @@ def still_ending(launch: Launch, snapshot: Snapshot, policy: Policy) -> list[Ins
 
 
 def help_nodes(launches: Mapping[LaunchToken, Launch], snapshot: Snapshot, policy: Policy) -> list[Action]:
-    """Updates that bring nodes out of states which Slurm itself does not leave."""
+    """Updates that bring nodes out of states which Slurm itself does not leave.
+
+    A node is returned to service only when its former instance is seen gone: one that is still booting could register
+    for the node's next job and then end under it.
+    """
     claims: dict[NodeName, list[NodeClaim]] = defaultdict(list)
     for launch in launches.values():
         for claim in launch.claims:
@@ -68,7 +71,8 @@ def help_nodes(launches: Mapping[LaunchToken, Launch], snapshot: Snapshot, polic
         if node.is_down:
             reason = _why_down(node)
             if node.is_powered_down:
-                recovered[reason].append(name)
+                if not any(claim.holds_instance for claim in claims[name]):
+                    recovered[reason].append(name)
             elif not node.is_powering_down and not node.is_power_down_pending:
                 power_down[reason].append(name)
             continue

@@ -12,9 +12,6 @@ from clustermgtd.model.node import Node, NodeFlag
 from clustermgtd.model.policy import Policy
 from clustermgtd.model.snapshot import Snapshot
 
-BACKED = frozenset({ClaimState.LAUNCHED, ClaimState.ASSIGNED, ClaimState.READY, ClaimState.DRAINING})
-"""States in which an instance is expected to live."""
-
 
 def missing_since(snapshot: Snapshot) -> dict[InstanceId, float]:
     """For each instance that an open claim names and EC2 does not show: when that was first noticed."""

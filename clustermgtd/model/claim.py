@@ -94,6 +94,9 @@ TRANSITIONS: dict[ClaimState, frozenset[ClaimState]] = {
 }
 """The state machine: for each state, what it may become, and the observation that causes it."""
 
+BACKED = frozenset({_S.LAUNCHED, _S.ASSIGNED, _S.READY, _S.DRAINING})
+"""States in which an instance is expected to live, and its node agent may start slurmd under the node's name."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClaimEvent:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-
-from clustermgtd.lab.ec2.model import Ec2Model
+from dataclasses import replace
 
 from clustermgtd.adapters.aws.error_codes import kind_of
 from clustermgtd.errors import PermanentError, ThrottledError, TransientError
+from clustermgtd.lab.ec2.model import Ec2Model
 from clustermgtd.lab.ec2.records import (
     Ec2Error,
     Ec2Event,
@@ -17,7 +17,7 @@ from clustermgtd.lab.ec2.records import (
     InstanceRecord,
     MarketOptions,
 )
-from clustermgtd.lab.ec2.scenario import Scenario
+from clustermgtd.lab.ec2.scenario import Faults, Scenario
 from clustermgtd.model.claim import Launch, LaunchedInstance, LaunchError, LaunchResult, TerminateResult
 from clustermgtd.model.failure import RETRIED, FailureKind
 from clustermgtd.model.ids import InstanceId, InstanceType, LaunchToken, SubnetId
@@ -97,6 +97,16 @@ class Cloud:
 
     def advance(self, now: float) -> list[Ec2Event]:
         return list(self.model.advance(now))
+
+    def end_trouble(self, now: float) -> None:
+        """No fault and no throttle from now on; the read lag stays."""
+        model = self.model
+        model.scenario = replace(model.scenario, faults=Faults())
+        model._life._scenario = model.scenario
+        for name in model.scenario.request_buckets:
+            model.set_bucket("request", name, None, now)
+        for name in model.scenario.resource_buckets:
+            model.set_bucket("resource", name, None, now)
 
     def live(self) -> dict[InstanceId, InstanceRecord]:
         """The truth, without lag."""

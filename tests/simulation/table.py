@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from clustermgtd.errors import ConflictError, FencedError
-from clustermgtd.model.claim import Launch
+from clustermgtd.model.claim import BACKED, Launch
 from clustermgtd.model.ids import InstanceId, LaunchToken, NodeName
 
 
@@ -42,6 +42,6 @@ class Table:
         """What the node agent on the instance reads."""
         for launch in self.items.values():
             for claim in launch.claims:
-                if claim.instance == instance:
+                if claim.instance == instance and claim.state in BACKED:
                     return claim.node
         return None

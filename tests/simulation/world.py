@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from clustermgtd.decide.outcome import attempted, with_failure, with_result
 from clustermgtd.decide.plan import decide
@@ -28,7 +28,15 @@ from clustermgtd.model.action import (
 )
 from clustermgtd.model.claim import AllocationStrategy, Launch, LaunchTemplate
 from clustermgtd.model.failure import FailureKind
-from clustermgtd.model.ids import ComputeResourceName, InstanceId, InstanceType, JobId, LaunchToken, NodeName, QueueName
+from clustermgtd.model.ids import (
+    ComputeResourceName,
+    InstanceId,
+    InstanceType,
+    LaunchToken,
+    NodeName,
+    QueueName,
+    SubnetId,
+)
 from clustermgtd.model.node import REASON_PREFIX
 from clustermgtd.model.offering import Market, Offering
 from clustermgtd.model.policy import (
@@ -41,13 +49,15 @@ from clustermgtd.model.policy import (
 from clustermgtd.model.snapshot import Memory, Plan, Snapshot
 from tests.simulation.cloud import Cloud
 from tests.simulation.invariants import check_after_step, check_node_update, check_termination
-from tests.simulation.slurm_model import SimSlurm
+from tests.simulation.slurm_model import SimNode, SimSlurm
 from tests.simulation.table import Table
 
 START = 1_700_000_000.0
-SUBNETS = ("subnet-0lab000000000000a", "subnet-0lab000000000000b")
 BUGS = frozenset({"no-launch-token", "grace-below-read-lag", "intent-after-launch"})
 """Mistakes that can be planted to see the simulation catch them."""
+
+DAEMON_TROUBLE = ("crash", "rival")
+TROUBLE = ("kill", "spot", "drain", "down", "force", "power-up", "cancel", "capacity")
 
 
 class Crash(Exception):
@@ -141,11 +151,11 @@ class World:
             ("spot", ("c5.large", "m5.large"), Market.SPOT),
         ):
             key = ComputeResourceKey(QueueName(queue), ComputeResourceName("cr"))
-            subnets = SUBNETS[: rng.choice([1, 2])]
+            subnets = [SubnetId(s) for s in sorted(self.scenario.subnets)[: rng.choice([1, 2])]]
             compute_resources[key] = ComputeResourcePolicy(
                 key,
                 LaunchTemplate("lt-1", "1"),
-                tuple(Offering(InstanceType(t), s, market) for t in types for s in subnets),  # type: ignore[arg-type]
+                tuple(Offering(InstanceType(t), s, market) for t in types for s in subnets),
                 market,
                 AllocationStrategy.LOWEST_PRICE,
             )
@@ -153,8 +163,6 @@ class World:
                 nodes[NodeName(f"{queue}-st-cr-{n}")] = PlacedNode(key, is_static=True)
             for n in range(1, rng.choice([3, 8]) + 1):
                 nodes[NodeName(f"{queue}-dy-cr-{n}")] = PlacedNode(key, is_static=False)
-        from tests.simulation.slurm_model import SimNode
-
         for name, placed in nodes.items():
             self.slurm.nodes[name] = SimNode(name, placed.key.queue, placed.is_static)
         return Policy(
@@ -183,15 +191,19 @@ class World:
 
     def step(self) -> None:
         self.pass_time(self.rng.choice([0.5, 2.0, 5.0, 15.0, 30.0]))
-        self._users()
+        self.users()
         if self.rng.random() < 0.15:
-            self._trouble()
+            self.trouble(DAEMON_TROUBLE + TROUBLE)
         if self.rng.random() < 0.9:
             self._turn()
         check_after_step(self)
 
     def pass_time(self, seconds: float) -> None:
-        self.now += seconds
+        self.pass_to(self.now + seconds)
+
+    def pass_to(self, now: float) -> None:
+        """What EC2, the instances and Slurm do until `now`."""
+        self.now = now
         for event in self.cloud.advance(self.now):
             if event.state in ("shutting-down", "terminated", "stopping", "stopped"):
                 self.slurm.silence(event.instance_id)
@@ -212,7 +224,7 @@ class World:
                 self.registered.add(instance)
                 self.slurm.register(node, instance)
 
-    def _users(self) -> None:
+    def users(self) -> None:
         rng = self.rng
         if self.is_healed or rng.random() > 0.2:
             return
@@ -223,11 +235,10 @@ class World:
 
     # trouble
 
-    def _trouble(self) -> None:
+    def trouble(self, kinds: tuple[str, ...]) -> None:
+        """One thing goes wrong, or somebody acts behind our back."""
         rng = self.rng
-        kind = rng.choice(
-            ["crash", "rival", "kill", "spot", "drain", "down", "force", "power-up", "cancel", "capacity"]
-        )
+        kind = rng.choice(kinds)
         live = sorted(self.cloud.live())
         name = rng.choice(sorted(self.slurm.nodes))
         self.counts[kind] += 1
@@ -249,9 +260,8 @@ class World:
         elif kind == "down" and name not in self.foreign and self.slurm.nodes[name].power == "up":
             self.slurm.set_down(name, "operator: broken fan")
             self.foreign[name] = "down"
-        elif kind == "force":
+        elif kind == "force" and name not in self.foreign:
             self.slurm.power_down_force(name)
-            self.foreign.pop(name, None)
         elif kind == "power-up":
             self.slurm.power_up(name)
         elif kind == "cancel":
@@ -417,14 +427,12 @@ class World:
 
     # healing
 
-    def heal(self, rounds_max: int = 600) -> None:
-        """No more trouble: every job ends, every dynamic node goes, and then nothing happens for ten ticks."""
+    def end_trouble(self) -> None:
+        """From here on nothing goes wrong any more, capacity is there, and operators took their marks away."""
         self.is_healed = True
         self.note("healed")
         self.rival = None
-        self.cloud.model.scenario = replace(
-            self.scenario, faults=Faults(), read_lag_s=self.read_lag, quotas={}, request_buckets={}, resource_buckets={}
-        )
+        self.cloud.end_trouble(self.now)
         for kind, zone, market in self.scenario.pools:
             self.cloud.model.set_capacity(kind, zone, market, None)
         for name in sorted(self.foreign):
@@ -432,41 +440,37 @@ class World:
             if self.slurm.nodes[name].power == "up":
                 self.slurm.power_down_force(name)
         self.foreign.clear()
+
+    def heal(self, rounds_max: int = 600) -> None:
+        """No more trouble: every job ends, every dynamic node goes, and then nothing happens for ten ticks."""
+        self.end_trouble()
         quiet = 0
         for _ in range(rounds_max):
             self.pass_time(15.0)
             assert self.daemon is not None
             plan = self.tick(self.daemon)
             check_after_step(self)
-            quiet = quiet + 1 if plan is not None and not plan.actions and self._is_settled() else 0
+            is_quiet = plan is not None and not plan.actions and not self.unsettled(self.daemon.launches)
+            quiet = quiet + 1 if is_quiet else 0
             if quiet == 10:
                 return
-        raise AssertionError(f"no fixed point: {self._unsettled()}")
-
-    def _is_settled(self) -> bool:
-        return not self._unsettled()
-
-    def _unsettled(self) -> list[str]:
-        """What keeps the world from being as everybody wants it."""
         assert self.daemon is not None
+        raise AssertionError(f"no fixed point: {self.unsettled(self.daemon.launches)}")
+
+    def unsettled(self, launches: dict[LaunchToken, Launch]) -> list[str]:
+        """What keeps the world from being as everybody wants it."""
+        jobs = [j for j in self.slurm.jobs.values() if j.state not in ("COMPLETED", "CANCELLED")]
+        nodes = list(self.slurm.nodes.values())
         static = {n.name for n in self.slurm.nodes.values() if n.is_static}
         live = self.cloud.live()
         return [
-            *(
-                f"job {j.id} is {j.state}"
-                for j in self.slurm.jobs.values()
-                if j.state not in ("COMPLETED", "CANCELLED")
-            ),
-            *(f"{n.name} is {n.power}" for n in self.slurm.nodes.values() if n.name in static and n.power != "up"),
-            *(
-                f"{n.name} is {n.power}"
-                for n in self.slurm.nodes.values()
-                if n.name not in static and n.power != "down"
-            ),
+            *(f"job {j.id} is {j.state}" for j in jobs),
+            *(f"{n.name} is {n.power}" for n in nodes if n.is_static and n.power != "up"),
+            *(f"{n.name} is {n.power}" for n in nodes if not n.is_static and n.power != "down"),
             *([f"{len(live)} live instances for {len(static)} static nodes"] if len(live) != len(static) else []),
             *(
                 f"claim of {c.node} is {c.state}"
-                for launch in self.daemon.launches.values()
+                for launch in launches.values()
                 for c in launch.claims
                 if c.is_open and c.node not in static
             ),
@@ -481,7 +485,3 @@ def _text(action: Action) -> str:
         claims = " ".join(f"{c.node}={c.state}" for c in action.launch.claims)
         return f"{type(action).__name__} {action.launch.token} {claims}"
     return repr(action)
-
-
-def job_ids(world: World) -> list[JobId]:
-    return sorted(world.slurm.jobs)
