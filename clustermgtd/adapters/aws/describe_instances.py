@@ -1,27 +1,18 @@
 """A lean reader for DescribeInstances replies.
 
-botocore's own parser builds every field of every instance and holds the event loop for most of a second per thousand
-of them. This one pulls what `Instance` needs while the text streams through expat, and lets the loop run between
-chunks. It is registered for that one operation; every other reply is parsed by botocore.
+botocore's own parser builds every field of every instance and holds the event loop for half a second per thousand of
+them. This one pulls what `Instance` needs while the text streams through expat, and lets the loop run between chunks.
 """
 
 from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from typing import Any
 from xml.parsers import expat
 
-from aiobotocore.parsers import AioEC2QueryParser, AioResponseParserFactory
-from botocore.parsers import ResponseParserError
-
+from clustermgtd.adapters.aws.tags import COMPUTE_RESOURCE, LAUNCH_TOKEN, QUEUE
 from clustermgtd.model.ids import ComputeResourceName, InstanceId, InstanceType, LaunchToken, QueueName, SubnetId
 from clustermgtd.model.instance import Instance, InstanceState
-
-TAG_CLUSTER = "clustermgtd:cluster"
-TAG_TOKEN = "clustermgtd:launch-token"  # noqa: S105 - a tag's name
-TAG_QUEUE = "clustermgtd:queue"
-TAG_COMPUTE_RESOURCE = "clustermgtd:compute-resource"
 
 _CHUNK_BYTES = 32 * 1024
 
@@ -43,32 +34,8 @@ _FIELDS = frozenset(
     )
 )
 _TEXTS = _FIELDS | {f"{_TAG}/key", f"{_TAG}/value", f"{_REPLY}/nextToken", f"{_REPLY}/requestId"}
-
-
-class LeanParserFactory(AioResponseParserFactory):  # type: ignore[misc]
-    """botocore's parsers, with the lean one for EC2."""
-
-    def create_parser(self, protocol_name: str) -> Any:
-        if protocol_name == "ec2":
-            return LeanEc2Parser(**self._defaults)
-        return super().create_parser(protocol_name)
-
-
-class LeanEc2Parser(AioEC2QueryParser):  # type: ignore[misc]
-    """DescribeInstances replies become `{"Instances": [Instance, ...], "NextToken": str}`."""
-
-    async def _do_parse(self, response: Any, shape: Any) -> Any:
-        if shape is None or shape.name != "DescribeInstancesResult":
-            return super()._do_parse(response, shape)
-        try:
-            page = await read_page(response["body"])
-        except (expat.ExpatError, ValueError, KeyError) as error:
-            raise ResponseParserError(f"DescribeInstances reply cannot be read: {error}") from error
-        return {
-            "Instances": page.instances,
-            "NextToken": page.next_token,
-            "ResponseMetadata": {"RequestId": page.request_id},
-        }
+_WANTED = frozenset("/".join(path.split("/")[:depth]) for path in _TEXTS for depth in range(1, path.count("/") + 2))
+"""The paths of texts that are kept, and of what is around them."""
 
 
 class Page:
@@ -80,6 +47,7 @@ class Page:
         self.request_id = ""
         self.is_whole = False
         self._path = ""
+        self._skipped = 0  # depth below the nearest wanted element
         self._text: list[str] | None = None
         self._fields: dict[str, str] = {}
         self._tags: dict[str, str] = {}
@@ -87,14 +55,24 @@ class Page:
         self._tag_value = ""
 
     def start(self, name: str, _attributes: object) -> None:
-        self._path = f"{self._path}/{name}" if self._path else name
-        self._text = [] if self._path in _TEXTS else None
+        if self._skipped:
+            self._skipped += 1
+            return
+        path = f"{self._path}/{name}" if self._path else name
+        if path not in _WANTED:
+            self._skipped = 1
+            return
+        self._path = path
+        self._text = [] if path in _TEXTS else None
 
     def data(self, text: str) -> None:
         if self._text is not None:
             self._text.append(text)
 
     def end(self, _name: str) -> None:
+        if self._skipped:
+            self._skipped -= 1
+            return
         path = self._path
         self._path = path.rpartition("/")[0]
         if self._text is not None:
@@ -148,7 +126,7 @@ def _instance(fields: dict[str, str], tags: dict[str, str]) -> Instance:
     return Instance(
         id=InstanceId(fields["instanceId"]),
         state=InstanceState(fields["instanceState/name"]),
-        token=LaunchToken(tags.get(TAG_TOKEN, "")),
+        token=LaunchToken(tags.get(LAUNCH_TOKEN, "")),
         launched_at=datetime.fromisoformat(launch_time).timestamp() if launch_time else 0.0,
         instance_type=InstanceType(fields.get("instanceType", "")),
         zone=fields.get("placement/availabilityZone", ""),
@@ -156,6 +134,6 @@ def _instance(fields: dict[str, str], tags: dict[str, str]) -> Instance:
         is_spot=fields.get("instanceLifecycle") == "spot",
         private_address=fields.get("privateIpAddress", ""),
         state_reason=fields.get("stateReason/code", ""),
-        queue=QueueName(tags.get(TAG_QUEUE, "")),
-        compute_resource=ComputeResourceName(tags.get(TAG_COMPUTE_RESOURCE, "")),
+        queue=QueueName(tags.get(QUEUE, "")),
+        compute_resource=ComputeResourceName(tags.get(COMPUTE_RESOURCE, "")),
     )

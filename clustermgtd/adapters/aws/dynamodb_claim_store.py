@@ -20,6 +20,7 @@ from clustermgtd.errors import (
     ConfigurationError,
     ConflictError,
     FencedError,
+    IncompleteObservationError,
     NotFoundError,
     ThrottledError,
 )
@@ -85,6 +86,12 @@ class DynamoDbClaimStore:
         tokens = leader.get("OpenLaunches", {}).get("SS", []) if leader else []
         items = await self._get_many([_launch_id(token) for token in sorted(tokens)])
         launches = [self._decoded(item) for item in items]
+        if missing := set(tokens) - {launch.token for launch in launches}:
+            raise IncompleteObservationError(
+                f"table {self._table}: the leader record lists launches that are not there: {sorted(missing)[:5]}; "
+                "if somebody deleted them, remove them from its OpenLaunches too",
+                code="RecordMissing",
+            )
         self._read = {launch.token: launch for launch in launches if launch.is_open}
         return dict(self._read)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from clustermgtd.adapters.aws.describe_instances import TAG_CLUSTER
+from clustermgtd.adapters.aws import tags
 from clustermgtd.adapters.aws.fleet_request import create_fleet_parameters, launch_result, refused_everywhere
 from clustermgtd.adapters.aws.session import AwsSession
 from clustermgtd.errors import (
@@ -55,7 +55,7 @@ class Ec2Fleet:
     async def instances(self) -> Mapping[InstanceId, Instance]:
         """One DescribeInstances call per page of `page_size`."""
         parameters: dict[str, Any] = {
-            "Filters": [{"Name": f"tag:{TAG_CLUSTER}", "Values": [self._cluster_name]}],
+            "Filters": [{"Name": f"tag:{tags.CLUSTER}", "Values": [self._cluster_name]}],
             "MaxResults": self._page_size,
         }
         found: dict[InstanceId, Instance] = {}

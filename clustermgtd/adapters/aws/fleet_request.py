@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from clustermgtd.adapters.aws.describe_instances import TAG_CLUSTER, TAG_COMPUTE_RESOURCE, TAG_QUEUE, TAG_TOKEN
+from clustermgtd.adapters.aws import tags
 from clustermgtd.adapters.aws.error_codes import kind_of
 from clustermgtd.errors import ConfigurationError
 from clustermgtd.model.claim import (
@@ -62,12 +62,7 @@ def create_fleet_parameters(launch: Launch, cluster_name: str) -> dict[str, Any]
             "DefaultTargetCapacityType": request.market.value,
         },
         "TagSpecifications": [
-            {"ResourceType": kind, "Tags": tags}
-            for kind, tags in (
-                ("fleet", _tags(launch, cluster_name)),
-                ("instance", _tags(launch, cluster_name)),
-                ("volume", _tags(launch, cluster_name)),
-            )
+            {"ResourceType": kind, "Tags": _marks(launch, cluster_name)} for kind in ("fleet", "instance", "volume")
         ],
     }
     match request.market:
@@ -137,21 +132,21 @@ def _all_or_nothing(request: LaunchRequest) -> dict[str, Any]:
     )
 
 
-def _tags(launch: Launch, cluster_name: str) -> list[dict[str, str]]:
+def _marks(launch: Launch, cluster_name: str) -> list[dict[str, str]]:
     request = launch.request
-    tags = {
-        TAG_CLUSTER: cluster_name,
-        TAG_COMPUTE_RESOURCE: request.compute_resource,
-        TAG_QUEUE: request.queue,
-        TAG_TOKEN: launch.token,
+    marks = {
+        tags.CLUSTER: cluster_name,
+        tags.COMPUTE_RESOURCE: request.compute_resource,
+        tags.QUEUE: request.queue,
+        tags.LAUNCH_TOKEN: launch.token,
         "parallelcluster:cluster-name": cluster_name,
         "parallelcluster:compute-resource-name": request.compute_resource,
         "parallelcluster:node-type": "Compute",
         "parallelcluster:queue-name": request.queue,
     }
     if request.jobs:
-        tags["clustermgtd:jobs"] = _joined([str(job) for job in request.jobs])
-    return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
+        marks[tags.JOBS] = _joined([str(job) for job in request.jobs])
+    return [{"Key": key, "Value": value} for key, value in sorted(marks.items())]
 
 
 def _joined(words: list[str]) -> str:

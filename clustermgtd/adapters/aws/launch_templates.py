@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from clustermgtd.adapters.aws.describe_instances import TAG_CLUSTER, TAG_COMPUTE_RESOURCE, TAG_QUEUE
+from clustermgtd.adapters.aws import tags
 from clustermgtd.adapters.aws.session import AwsSession
 from clustermgtd.errors import ConfigurationError, ConflictError, TransientError
 from clustermgtd.model.claim import LaunchTemplate
@@ -159,7 +159,7 @@ async def _ids_by_name(session: AwsSession, names: list[str]) -> dict[str, str]:
 async def _created(
     session: AwsSession, cluster_name: str, key: ComputeResourceKey, name: str, data: Mapping[str, Any]
 ) -> str:
-    tags = {TAG_CLUSTER: cluster_name, TAG_QUEUE: key.queue, TAG_COMPUTE_RESOURCE: key.name}
+    marks = {tags.CLUSTER: cluster_name, tags.QUEUE: key.queue, tags.COMPUTE_RESOURCE: key.name}
     parameters = {
         "LaunchTemplateName": name,
         "VersionDescription": f"queue {key.queue}, compute resource {key.name}",
@@ -167,7 +167,7 @@ async def _created(
         "TagSpecifications": [
             {
                 "ResourceType": "launch-template",
-                "Tags": [{"Key": tag, "Value": value} for tag, value in sorted(tags.items())],
+                "Tags": [{"Key": tag, "Value": value} for tag, value in sorted(marks.items())],
             }
         ],
     }

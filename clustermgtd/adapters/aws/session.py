@@ -16,8 +16,8 @@ from aiobotocore.session import AioSession, get_session
 from botocore.parsers import ResponseParserError
 
 from clustermgtd import __version__
-from clustermgtd.adapters.aws.describe_instances import LeanParserFactory
 from clustermgtd.adapters.aws.error_codes import error_from, is_known
+from clustermgtd.adapters.aws.parsers import ParserFactory
 from clustermgtd.errors import ClustermgtdError, ConfigurationError, PermanentError, TransientError
 
 CONNECT_TIMEOUT_S = 5.0
@@ -54,7 +54,7 @@ class AwsSession:
         """Provider codes that the error table lacks; at most `_UNKNOWN_CODES_MAX` different ones."""
         self._endpoint_url = endpoint_url
         self._session: AioSession = get_session()
-        self._session.register_component("response_parser_factory", LeanParserFactory())
+        self._session.register_component("response_parser_factory", ParserFactory())
         self._config = AioConfig(
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=READ_TIMEOUT_S,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from enum import Enum, auto
 from types import TracebackType
@@ -20,17 +21,19 @@ class Fault(Enum):
     """503 with a page of HTML, as a load balancer answers."""
     THROTTLED = auto()
     """The service's own throttling error, without effect."""
+    DENIED = auto()
+    """The role may not do this."""
     REPLY_LOST = auto()
     """The call has its effect, and the connection is closed instead of a reply."""
     REPLY_CUT = auto()
     """The call has its effect, and half of the reply arrives as if it were whole."""
 
 
-_EC2_THROTTLE = (
-    "<Response><Errors><Error><Code>RequestLimitExceeded</Code><Message>Request limit exceeded.</Message></Error>"
-    "</Errors><RequestID>req-throttled</RequestID></Response>"
-)
-_DYNAMODB_THROTTLE = '{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":"Rate exceeded"}'
+_CODES = {
+    # by fault: status and code of EC2, code of DynamoDB (always 400)
+    Fault.THROTTLED: (503, "RequestLimitExceeded", "ThrottlingException"),
+    Fault.DENIED: (403, "UnauthorizedOperation", "AccessDeniedException"),
+}
 
 
 class Wire:
@@ -40,6 +43,7 @@ class Wire:
         self._target = target.rstrip("/")
         self._planned: deque[tuple[str, Fault]] = deque()
         self._runner = web.AppRunner(self._application(), access_log=None)
+        self._one_at_a_time = asyncio.Lock()  # makes an endpoint atomic that is not
         self.url = ""
         self.bodies: list[bytes] = []
         """Requests' bodies as they came, in order; spoiled ones too."""
@@ -78,17 +82,15 @@ class Wire:
             return _hang_up(request)
         if fault is Fault.UNAVAILABLE:
             return web.Response(status=503, text="<html><body>Service Unavailable</body></html>")
-        if fault is Fault.THROTTLED:
-            is_json = "X-Amz-Target" in request.headers
-            return web.Response(
-                status=400 if is_json else 503,
-                text=_DYNAMODB_THROTTLE if is_json else _EC2_THROTTLE,
-                content_type="application/x-amz-json-1.0" if is_json else "text/xml",
-            )
+        if fault in _CODES:
+            return _refusal(request, fault)
         headers = {name: value for name, value in request.headers.items() if name.lower() != "transfer-encoding"}
-        async with self._client.request(
-            request.method, f"{self._target}{request.path_qs}", data=body, headers=headers
-        ) as reply:
+        async with (
+            self._one_at_a_time,
+            self._client.request(
+                request.method, f"{self._target}{request.path_qs}", data=body, headers=headers
+            ) as reply,
+        ):
             content = await reply.read()
             if fault is Fault.REPLY_LOST:
                 return _hang_up(request)
@@ -113,3 +115,15 @@ def _hang_up(request: web.Request) -> web.Response:
     assert request.transport is not None
     request.transport.abort()
     return web.Response()
+
+
+def _refusal(request: web.Request, fault: Fault) -> web.Response:
+    status, ec2_code, dynamodb_code = _CODES[fault]
+    if "X-Amz-Target" in request.headers:
+        body = {"__type": f"com.amazonaws.dynamodb.v20120810#{dynamodb_code}", "message": "not now"}
+        return web.json_response(body, status=400, content_type="application/x-amz-json-1.0")
+    text = (
+        f"<Response><Errors><Error><Code>{ec2_code}</Code><Message>not now</Message></Error></Errors>"
+        "<RequestID>req-refused</RequestID></Response>"
+    )
+    return web.Response(status=status, text=text, content_type="text/xml")
