@@ -1,0 +1,220 @@
+"""Every label of every metric, with its closed list of values."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+
+from clustermgtd import errors
+from clustermgtd.model.action import (
+    Action,
+    AssignAddresses,
+    LiftRequeueHold,
+    PowerDownNodes,
+    PowerUpNodes,
+    Reason,
+    RecordLaunch,
+    ReturnNodesToService,
+    SetNodesDown,
+    StartLaunch,
+    TerminateInstances,
+)
+from clustermgtd.model.claim import ClaimState
+from clustermgtd.model.failure import FailureKind
+from clustermgtd.model.instance import InstanceState
+from clustermgtd.model.node import Node, NodeBase, NodeFlag
+from clustermgtd.model.offering import Market
+from clustermgtd.telemetry.declarations import Label
+
+
+class TickOutcome(StrEnum):
+    """How a tick ended."""
+
+    DONE = "done"
+    NOT_OBSERVED = "not-observed"
+    """A source could not be read whole, so nothing was decided."""
+    FAILED = "failed"
+
+
+class ActionKind(StrEnum):
+    """One per class of `model.action.Action`."""
+
+    RECORD_LAUNCH = "record-launch"
+    START_LAUNCH = "start-launch"
+    TERMINATE_INSTANCES = "terminate-instances"
+    SET_NODES_DOWN = "set-nodes-down"
+    POWER_DOWN_NODES = "power-down-nodes"
+    POWER_UP_NODES = "power-up-nodes"
+    RETURN_NODES_TO_SERVICE = "return-nodes-to-service"
+    ASSIGN_ADDRESSES = "assign-addresses"
+    LIFT_REQUEUE_HOLD = "lift-requeue-hold"
+
+
+ACTION_KINDS: Mapping[type[Action], ActionKind] = {
+    RecordLaunch: ActionKind.RECORD_LAUNCH,
+    StartLaunch: ActionKind.START_LAUNCH,
+    TerminateInstances: ActionKind.TERMINATE_INSTANCES,
+    SetNodesDown: ActionKind.SET_NODES_DOWN,
+    PowerDownNodes: ActionKind.POWER_DOWN_NODES,
+    PowerUpNodes: ActionKind.POWER_UP_NODES,
+    ReturnNodesToService: ActionKind.RETURN_NODES_TO_SERVICE,
+    AssignAddresses: ActionKind.ASSIGN_ADDRESSES,
+    LiftRequeueHold: ActionKind.LIFT_REQUEUE_HOLD,
+}
+
+
+class ActionOutcome(StrEnum):
+    """What became of an action."""
+
+    OK = "ok"
+    FAILED = "failed"
+
+
+class NodeClass(StrEnum):
+    """Slurm's base states and flags, reduced to what a person asks about elastic nodes; exactly one per node."""
+
+    DOWN = "down"
+    POWERING_UP = "powering-up"
+    POWERING_DOWN = "powering-down"
+    POWERED_DOWN = "powered-down"
+    NOT_RESPONDING = "not-responding"
+    DRAINING = "draining"
+    ALLOCATED = "allocated"
+    IDLE = "idle"
+    OTHER = "other"
+
+
+def node_class(node: Node) -> NodeClass:
+    """The first class of the list above that fits. A drained node that runs a job is draining, an idle one too."""
+    if node.is_down:
+        return NodeClass.DOWN
+    if node.is_powering_up or NodeFlag.POWER_UP in node.flags:
+        return NodeClass.POWERING_UP
+    if node.is_powering_down:
+        return NodeClass.POWERING_DOWN
+    if node.is_powered_down:
+        return NodeClass.POWERED_DOWN
+    if not node.is_responding:
+        return NodeClass.NOT_RESPONDING
+    if NodeFlag.DRAIN in node.flags or node.is_power_down_pending:
+        return NodeClass.DRAINING
+    if node.is_running_job:
+        return NodeClass.ALLOCATED
+    return NodeClass.IDLE if node.base is NodeBase.IDLE else NodeClass.OTHER
+
+
+class HookKind(StrEnum):
+    """Which program of Slurm's asked."""
+
+    RESUME = "resume"
+    SUSPEND = "suspend"
+    RESUME_FAIL = "resume-fail"
+    START_GATE = "start-gate"
+
+
+class HookSource(StrEnum):
+    """Which way a hook's request came."""
+
+    SOCKET = "socket"
+    SPOOL = "spool"
+
+
+class HookRejection(StrEnum):
+    """Why a hook's request was not taken."""
+
+    MALFORMED = "malformed"
+    UNSUPPORTED_VERSION = "unsupported-version"
+    TOO_LARGE = "too-large"
+    NOT_PERMITTED = "not-permitted"
+    """The peer is neither root, nor SlurmUser, nor the daemon's user."""
+    BUSY = "busy"
+    """A bound was reached: connections or inbox."""
+    TIMED_OUT = "timed-out"
+    """The peer did not finish its request in time."""
+
+
+class GateAnswer(StrEnum):
+    """Why the start gate let a job's prolog go."""
+
+    READY = "ready"
+    """The job's nodes became ready while it waited."""
+    ALREADY_READY = "already-ready"
+    JOB_GONE = "job-gone"
+    """Slurm requeues or has ended the job."""
+    TIMED_OUT = "timed-out"
+    TOO_MANY = "too-many"
+    """The number of waiting prologs is at its bound."""
+    STOPPING = "stopping"
+    """The daemon stops."""
+    UNKNOWN = "unknown"
+    """Slurm could not be asked."""
+
+
+class Port(StrEnum):
+    """Which port a call went through."""
+
+    FLEET = "fleet"
+    SCHEDULER = "scheduler"
+    CLAIM_STORE = "claim-store"
+
+
+CALL_OK = "ok"
+CALL_CANCELLED = "cancelled"
+CALL_UNEXPECTED = "unexpected"
+
+
+def call_outcomes() -> Iterator[str]:
+    """How a port call may end: three words of ours, and the classes of the error tree."""
+    yield from (CALL_OK, CALL_CANCELLED, CALL_UNEXPECTED)
+    for value in vars(errors).values():
+        if isinstance(value, type) and issubclass(value, errors.ClustermgtdError):
+            yield value.__name__
+
+
+def call_outcome(error: BaseException | None) -> str:
+    """The label value for a call that raised `error`, or returned."""
+    match error:
+        case None:
+            return CALL_OK
+        case errors.ClustermgtdError():
+            return type(error).__name__ if type(error).__module__ == errors.__name__ else CALL_UNEXPECTED
+        case asyncio.CancelledError():
+            return CALL_CANCELLED
+        case _:
+            return CALL_UNEXPECTED
+
+
+class BootPhase(StrEnum):
+    """Phases that node agents report, in the order in which they end."""
+
+    AGENT_STARTED = "agent-started"
+    IDENTITY_KNOWN = "identity-known"
+    NODE_KNOWN = "node-known"
+    SLURMD_STARTED = "slurmd-started"
+
+
+OTHER_QUEUE = "other"
+"""Counted for a queue that is not in the configuration any more."""
+NO_REASON = "none"
+"""Of an action that carries no reason: storing what was observed."""
+
+TICK_OUTCOME = Label("outcome", tuple(TickOutcome))
+ACTION = Label("action", tuple(ActionKind))
+REASON = Label("reason", (*Reason, NO_REASON))
+ACTION_OUTCOME = Label("outcome", tuple(ActionOutcome))
+INSTANCE_STATE = Label("state", tuple(InstanceState))
+NODE_CLASS = Label("state", tuple(NodeClass))
+CLAIM_STATE = Label("state", tuple(ClaimState))
+MARKET = Label("market", tuple(Market))
+FAILURE = Label("kind", tuple(FailureKind))
+HOOK_KIND = Label("kind", tuple(HookKind))
+HOOK_SOURCE = Label("source", tuple(HookSource))
+HOOK_REJECTION = Label("reason", tuple(HookRejection))
+GATE_ANSWER = Label("reason", tuple(GateAnswer))
+PORT = Label("port", tuple(Port))
+CALL_OUTCOME = Label("outcome", tuple(call_outcomes()))
+BOOT_PHASE = Label("phase", tuple(BootPhase))
+QUEUE = Label("queue", (), f"the queues of cluster.yaml, and `{OTHER_QUEUE}`")
+METHOD = Label("method", (), "the methods of the port's Protocol")
+VERSION = Label("version", (), "one value")

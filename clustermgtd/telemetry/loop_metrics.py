@@ -1,0 +1,86 @@
+"""Counts what the reconcile loop reports: the four methods that `reconcile.observer.LoopObserver` promises to call."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from clustermgtd.errors import IncompleteObservationError
+from clustermgtd.model.action import Action, RecordLaunch
+from clustermgtd.model.claim import ClaimState, Launch, LaunchResult
+from clustermgtd.model.ids import InstanceId
+from clustermgtd.model.instance import Instance
+from clustermgtd.model.offering import Market
+from clustermgtd.model.snapshot import Plan, Snapshot
+from clustermgtd.telemetry.labels import ActionOutcome, TickOutcome, node_class
+from clustermgtd.telemetry.metrics import Metrics
+
+UNSEEN_ENDED_S = 600.0
+"""A live instance that EC2 has not shown for this long has ended; far above EC2's read lag."""
+_HAS_BEEN_READY = frozenset({ClaimState.READY, ClaimState.DRAINING})
+
+
+class LoopMetrics:
+    """Fed by the loop after each tick, action and CreateFleet reply."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._live: dict[InstanceId, tuple[Instance, float]] = {}
+        """Instances seen live and not ended yet, with the time of the last sighting."""
+
+    def tick_done(self, snapshot: Snapshot, plan: Plan, duration_s: float) -> None:
+        """A snapshot was taken and its plan applied."""
+        self._metrics.tick(TickOutcome.DONE, duration_s)
+        self._metrics.last_successful_tick(snapshot.now)
+        self._metrics.instances(Counter(instance.state for instance in snapshot.instances.values()))
+        self._metrics.nodes(Counter(node_class(node) for node in snapshot.nodes.values()))
+        self._count_claims(snapshot)
+        self._count_ready(snapshot, plan)
+        self._count_ended(snapshot.instances, snapshot.now)
+
+    def tick_failed(self, error: Exception, duration_s: float) -> None:
+        """The tick ended early; nothing more was done in it."""
+        is_blind = isinstance(error, IncompleteObservationError)
+        self._metrics.tick(TickOutcome.NOT_OBSERVED if is_blind else TickOutcome.FAILED, duration_s)
+
+    def action_applied(self, action: Action, outcome: str) -> None:
+        """One action was carried out (`ok`) or not (`failed`)."""
+        self._metrics.action(action, ActionOutcome(outcome))
+
+    def launch_done(self, launch: Launch, result: LaunchResult, duration_s: float) -> None:  # noqa: ARG002
+        """EC2 answered a CreateFleet; the call's duration is counted where the port is."""
+        for instance in result.instances:
+            self._metrics.instance_launched(launch.request.queue, instance.offering.market)
+        for error in result.errors:
+            self._metrics.launch_error(error.kind, error.offering.market)
+
+    def _count_claims(self, snapshot: Snapshot) -> None:
+        claims = [claim for launch in snapshot.launches.values() for claim in launch.claims]
+        self._metrics.claims(Counter(claim.state for claim in claims))
+        claimed = {claim.instance for claim in claims}
+        tokens = snapshot.launches.keys() | snapshot.in_flight
+        unclaimed = (
+            i for i in snapshot.instances.values() if i.is_live and i.id not in claimed and i.token not in tokens
+        )
+        self._metrics.instances_unclaimed(sum(1 for _ in unclaimed))
+
+    def _count_ready(self, snapshot: Snapshot, plan: Plan) -> None:
+        for action in plan.actions:
+            if not isinstance(action, RecordLaunch):
+                continue
+            before = snapshot.launches.get(action.launch.token)
+            were_ready = {c.node for c in before.claims if c.state in _HAS_BEEN_READY} if before else set()
+            for claim in action.launch.claims:
+                if claim.state is ClaimState.READY and claim.node not in were_ready:
+                    self._metrics.node_ready(action.launch.request.market, snapshot.now - action.launch.created_at)
+
+    def _count_ended(self, instances: Mapping[InstanceId, Instance], now: float) -> None:
+        for instance in instances.values():
+            if instance.is_live:
+                self._live[instance.id] = (instance, now)
+        for known, (instance, seen_at) in list(self._live.items()):
+            is_shown = known in instances
+            if (is_shown and not instances[known].is_live) or (not is_shown and now - seen_at > UNSEEN_ENDED_S):
+                del self._live[known]
+                market = Market.SPOT if instance.is_spot else Market.ON_DEMAND
+                self._metrics.instance_ended(instance.queue, market)

@@ -1,0 +1,230 @@
+"""Every metric of the daemon, declared here and nowhere else, and the typed methods that count.
+
+Base units, `_total` on counters, a sentence of help each. Label values come from closed lists (`telemetry.labels`), so
+that the number of series does not depend on how many nodes, jobs or instances there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from prometheus_client import CollectorRegistry
+
+from clustermgtd.model.action import Action, Reason
+from clustermgtd.model.claim import ClaimState
+from clustermgtd.model.failure import FailureKind
+from clustermgtd.model.ids import QueueName
+from clustermgtd.model.instance import InstanceState
+from clustermgtd.model.offering import Market
+from clustermgtd.telemetry import labels
+from clustermgtd.telemetry.declarations import Declarations
+
+TICK_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+CALL_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+BOOT_BUCKETS_S = (1.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0, 600.0, 1800.0)
+READY_BUCKETS_S = (1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0, 450.0, 600.0, 900.0, 1800.0)
+
+
+class Metrics:
+    """The daemon's metrics in a registry of its own. Every method returns at once and never raises."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.declarations = Declarations(registry)
+        self._queues: frozenset[str] = frozenset()
+        self._declare_loop()
+        self._declare_world()
+        self._declare_launches()
+        self._declare_hooks()
+        self._start_at_zero()
+
+    def _declare_loop(self) -> None:
+        d = self.declarations
+        self._build = d.gauge("build_info", "Which version runs; the value is always 1.", labels.VERSION)
+        self._epoch = d.gauge(
+            "term_epoch", "Number of this daemon's term as the only writer; grows with every takeover."
+        )
+        self._ticks = d.counter("ticks_total", "Rounds of observe, decide, act by how they ended.", labels.TICK_OUTCOME)
+        self._tick_seconds = d.histogram("tick_duration_seconds", "Time that one round took.", TICK_BUCKETS_S)
+        self._last_tick = d.gauge(
+            "last_successful_tick_timestamp_seconds", "Unix time at which a round last ended well; 0 before the first."
+        )
+        self._actions = d.counter(
+            "actions_total",
+            "Actions of plans by what became of them.",
+            labels.ACTION,
+            labels.REASON,
+            labels.ACTION_OUTCOME,
+        )
+        self._call_seconds = d.histogram(
+            "port_call_duration_seconds",
+            "Time that calls to EC2, Slurm and the claim table took, by how they ended.",
+            CALL_BUCKETS_S,
+            labels.PORT,
+            labels.METHOD,
+            labels.CALL_OUTCOME,
+        )
+        self._inbox = d.gauge("inbox_hints", "Hints that wait for the next round.")
+
+    def _declare_world(self) -> None:
+        d = self.declarations
+        self._instances = d.gauge(
+            "instances", "Instances of this cluster as EC2 showed them last.", labels.INSTANCE_STATE
+        )
+        self._nodes = d.gauge("nodes", "Managed nodes as Slurm showed them last.", labels.NODE_CLASS)
+        self._claims = d.gauge("claims", "Node claims of open launches by state.", labels.CLAIM_STATE)
+        self._unclaimed = d.gauge(
+            "instances_unclaimed", "Live instances of this cluster that no claim names, as of the last round."
+        )
+
+    def _declare_launches(self) -> None:
+        d = self.declarations
+        self._launched = d.counter(
+            "instances_launched_total", "Instances that CreateFleet gave.", labels.QUEUE, labels.MARKET
+        )
+        self._ended = d.counter(
+            "instances_ended_total",
+            "Instances that were live and then ended, for whatever reason.",
+            labels.QUEUE,
+            labels.MARKET,
+        )
+        self._launch_errors = d.counter(
+            "launch_errors_total", "Errors in CreateFleet replies, one per override.", labels.FAILURE, labels.MARKET
+        )
+        self._ready_seconds = d.histogram(
+            "node_ready_seconds",
+            "Time from seeing Slurm's demand to seeing slurmd registered.",
+            READY_BUCKETS_S,
+            labels.MARKET,
+        )
+        self._boot_seconds = d.histogram(
+            "boot_phase_seconds",
+            "Time from the instance's launch to the end of a boot phase.",
+            BOOT_BUCKETS_S,
+            labels.BOOT_PHASE,
+        )
+
+    def _declare_hooks(self) -> None:
+        d = self.declarations
+        self._hooks = d.counter(
+            "hook_requests_total", "Requests from Slurm's hooks that were taken.", labels.HOOK_KIND, labels.HOOK_SOURCE
+        )
+        self._hooks_rejected = d.counter(
+            "hook_requests_rejected_total", "Requests from Slurm's hooks that were refused.", labels.HOOK_REJECTION
+        )
+        self._spool = d.gauge("spool_files", "Hook requests that wait in the spool folder.")
+        self._gate_answers = d.counter(
+            "start_gate_answers_total", "Jobs' prologs that were let go, by why.", labels.GATE_ANSWER
+        )
+        self._gate_waiting = d.gauge("start_gate_waiting", "Jobs' prologs that wait for their nodes.")
+
+    def _start_at_zero(self) -> None:
+        """Series exist before their first event wherever the list is short, so that `increase()` sees the first one."""
+        for outcome in labels.TickOutcome:
+            self._ticks.labels(outcome)
+        for rejection in labels.HookRejection:
+            self._hooks_rejected.labels(rejection)
+        for answer in labels.GateAnswer:
+            self._gate_answers.labels(answer)
+        for kind in labels.HookKind:
+            for source in labels.HookSource:
+                self._hooks.labels(kind, source)
+        for failure in FailureKind:
+            for market in Market:
+                self._launch_errors.labels(failure, market)
+        self.instances({})
+        self.nodes({})
+        self.claims({})
+
+    # the process
+
+    def started(self, version: str) -> None:
+        self._build.labels(version).set(1)
+
+    def term_began(self, epoch: int) -> None:
+        self._epoch.set(epoch)
+
+    def use_queues(self, queues: Iterable[QueueName]) -> None:
+        """The queues that may become label values, at the start and after each reload; all others count as `other`."""
+        self._queues = frozenset(queues)
+
+    # the loop
+
+    def tick(self, outcome: labels.TickOutcome, duration_s: float) -> None:
+        self._ticks.labels(outcome).inc()
+        self._tick_seconds.observe(duration_s)
+
+    def last_successful_tick(self, at: float) -> None:
+        """`at` in epoch seconds."""
+        self._last_tick.set(at)
+
+    def action(self, action: Action, outcome: labels.ActionOutcome) -> None:
+        reason: Reason | None = getattr(action, "reason", None)
+        self._actions.labels(labels.ACTION_KINDS[type(action)], reason or labels.NO_REASON, outcome).inc()
+
+    def port_call(self, port: labels.Port, method: str, outcome: str, duration_s: float) -> None:
+        """`method` is written in `telemetry.instrument`, `outcome` comes from `labels.call_outcome`."""
+        self._call_seconds.labels(port, method, outcome).observe(duration_s)
+
+    def inbox(self, length: int) -> None:
+        self._inbox.set(length)
+
+    # the world
+
+    def instances(self, counts: Mapping[InstanceState, int]) -> None:
+        """All at once: a state that is left out is 0."""
+        for state in InstanceState:
+            self._instances.labels(state).set(counts.get(state, 0))
+
+    def nodes(self, counts: Mapping[labels.NodeClass, int]) -> None:
+        """All at once: a class that is left out is 0."""
+        for state in labels.NodeClass:
+            self._nodes.labels(state).set(counts.get(state, 0))
+
+    def claims(self, counts: Mapping[ClaimState, int]) -> None:
+        """All at once: a state that is left out is 0."""
+        for state in ClaimState:
+            self._claims.labels(state).set(counts.get(state, 0))
+
+    def instances_unclaimed(self, count: int) -> None:
+        self._unclaimed.set(count)
+
+    # launches
+
+    def instance_launched(self, queue: QueueName, market: Market) -> None:
+        self._launched.labels(self._queue(queue), market).inc()
+
+    def instance_ended(self, queue: QueueName, market: Market) -> None:
+        self._ended.labels(self._queue(queue), market).inc()
+
+    def launch_error(self, kind: FailureKind, market: Market) -> None:
+        self._launch_errors.labels(kind, market).inc()
+
+    def node_ready(self, market: Market, seconds: float) -> None:
+        """`seconds` from the round that saw the demand to the one that saw the node up."""
+        self._ready_seconds.labels(market).observe(max(0.0, seconds))
+
+    def boot_phase(self, phase: str, seconds: float) -> None:
+        """`seconds` after the instance's launch. An unknown phase (of another version) is ignored."""
+        if phase in labels.BOOT_PHASE.values:
+            self._boot_seconds.labels(phase).observe(max(0.0, seconds))
+
+    # hooks
+
+    def hook_request(self, kind: labels.HookKind, source: labels.HookSource) -> None:
+        self._hooks.labels(kind, source).inc()
+
+    def hook_rejected(self, reason: labels.HookRejection) -> None:
+        self._hooks_rejected.labels(reason).inc()
+
+    def spool(self, files: int) -> None:
+        self._spool.set(files)
+
+    def gate_answer(self, reason: labels.GateAnswer) -> None:
+        self._gate_answers.labels(reason).inc()
+
+    def gate_waiting(self, count: int) -> None:
+        self._gate_waiting.set(count)
+
+    def _queue(self, queue: QueueName) -> str:
+        return queue if queue in self._queues else labels.OTHER_QUEUE
