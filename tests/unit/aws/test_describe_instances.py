@@ -1,0 +1,94 @@
+"""The lean reader sees what botocore's parser sees."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import botocore.parsers
+import botocore.session
+import pytest
+from botocore.parsers import ResponseParserError
+
+from clustermgtd.adapters.aws.describe_instances import read_page
+from clustermgtd.adapters.aws.parsers import ParserFactory
+from clustermgtd.model.ids import InstanceId
+from clustermgtd.model.instance import Instance, InstanceState
+from tests.unit.aws.replies import a_page, an_instance
+
+SHAPE = botocore.session.get_session().get_service_model("ec2").operation_model("DescribeInstances").output_shape
+
+
+def as_botocore_sees(body: bytes) -> tuple[list[Instance], str]:
+    parser = botocore.parsers.create_parser("ec2")
+    parsed = parser.parse({"status_code": 200, "headers": {}, "body": body}, SHAPE)
+    instances = [_instance(one) for reservation in parsed["Reservations"] for one in reservation["Instances"]]
+    return instances, parsed.get("NextToken", "")
+
+
+def _instance(one: dict[str, Any]) -> Instance:
+    tags = {tag["Key"]: tag["Value"] for tag in one["Tags"]}
+    return Instance(
+        id=one["InstanceId"],
+        state=InstanceState(one["State"]["Name"]),
+        token=tags["clustermgtd:launch-token"],
+        launched_at=one["LaunchTime"].timestamp(),
+        instance_type=one["InstanceType"],
+        zone=one["Placement"]["AvailabilityZone"],
+        subnet=one["SubnetId"],
+        is_spot=one.get("InstanceLifecycle") == "spot",
+        private_address=one.get("PrivateIpAddress", ""),
+        state_reason=one.get("StateReason", {}).get("Code", ""),
+        queue=tags["clustermgtd:queue"],
+        compute_resource=tags["clustermgtd:compute-resource"],
+    )
+
+
+@pytest.mark.parametrize("per_reservation", [1, 4])
+def test_every_field_is_what_botocore_reads(per_reservation: int) -> None:
+    body = a_page(
+        an_instance(1),
+        an_instance(2, state="pending", address=""),
+        an_instance(3, is_spot=True, state="terminated", address="", reason="Server.SpotInstanceTermination"),
+        *(an_instance(number) for number in range(4, 30)),
+        next_token="more",
+        per_reservation=per_reservation,
+    )
+    page = asyncio.run(read_page(body))
+    assert (page.instances, page.next_token) == as_botocore_sees(body)
+    assert page.request_id == "req-1"
+
+
+def test_fields_that_ec2_has_not_filled_in_are_empty() -> None:
+    body = (
+        b"<DescribeInstancesResponse><reservationSet><item><instancesSet><item><instanceId>i-1</instanceId>"
+        b"<instanceState><name>pending</name></instanceState></item></instancesSet></item></reservationSet>"
+        b"</DescribeInstancesResponse>"
+    )
+    page = asyncio.run(read_page(body))
+    assert page.instances == [Instance(InstanceId("i-1"), InstanceState.PENDING)]
+
+
+def test_no_instances_is_an_empty_page() -> None:
+    assert asyncio.run(read_page(a_page())).instances == []
+
+
+WHOLE = a_page(an_instance(1), an_instance(2), next_token="more")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        WHOLE[: len(WHOLE) // 2],
+        WHOLE[:-10],
+        b"<html><body>sorry</body></html>",
+        WHOLE.replace(b"<name>running</name>", b"<name>dancing</name>"),
+        WHOLE.replace(b"instanceId>", b"instanceNumber>"),
+    ],
+    ids=["empty", "half", "end missing", "another document", "unknown state", "no id"],
+)
+def test_what_is_not_a_whole_reply_is_an_error(body: bytes) -> None:
+    parser = ParserFactory().create_parser("ec2")
+    with pytest.raises(ResponseParserError):
+        asyncio.run(parser.parse({"status_code": 200, "headers": {}, "body": body}, SHAPE))
