@@ -1,0 +1,1 @@
+"""`clustermgtctl`: one module per subcommand, put together in `main`."""

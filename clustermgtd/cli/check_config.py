@@ -1,0 +1,69 @@
+"""`clustermgtctl check-config`: everything that is wrong with a cluster.yaml."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from clustermgtd.cli.command import Exit, Help, Subparsers, add_parser
+from clustermgtd.settings import Settings, SettingsError, load
+
+_HELP = Help(
+    name="check-config",
+    summary="check a cluster.yaml",
+    description="""\
+Check a cluster.yaml and name every problem with its line, its path and the
+nearest thing that would be accepted. Nothing is contacted: neither AWS nor Slurm.""",
+    examples="""\
+examples:
+  clustermgtctl check-config cluster.yaml
+  clustermgtctl check-config cluster.yaml --output json | jq '.problems[].path'
+
+exit status: 0 if the file is accepted, 1 if it is not, 2 for a wrong command line""",
+)
+
+
+def register(subparsers: Subparsers) -> None:
+    parser = add_parser(subparsers, _HELP)
+    parser.add_argument("file", metavar="FILE", help="the cluster.yaml")
+    parser.add_argument(
+        "--output",
+        choices=["table", "json"],
+        default="table",
+        help="table: FILE:LINE:COLUMN: PATH: message, on standard error; json: one object on standard output",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    try:
+        settings = load(arguments.file)
+    except SettingsError as error:
+        if arguments.output == "json":
+            _print_json(arguments.file, False, {"problems": [problem.as_dict() for problem in error.problems]})
+        else:
+            count = len(error.problems)
+            print(error, file=sys.stderr)
+            print(f"{arguments.file}: {count} problem{'s' if count > 1 else ''}", file=sys.stderr)
+        return Exit.FAILED
+    if arguments.output == "json":
+        _print_json(arguments.file, True, {"problems": [], "cluster": _summary(settings)})
+    else:
+        facts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in _summary(settings).items())
+        print(f"{arguments.file}: accepted ({facts})")
+    return Exit.OK
+
+
+def _summary(settings: Settings) -> dict[str, int]:
+    static = sum(len(nodes.static) for nodes in settings.nodes)
+    return {
+        "queues": len(settings.scheduling.slurm_queues),
+        "compute_resources": len(settings.nodes),
+        "static_nodes": static,
+        "dynamic_nodes": len(settings.node_names) - static,
+    }
+
+
+def _print_json(file: str, is_accepted: bool, rest: dict[str, object]) -> None:
+    print(json.dumps({"file": file, "accepted": is_accepted, **rest}, indent=2))

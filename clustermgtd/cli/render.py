@@ -1,0 +1,85 @@
+"""`clustermgtctl render`: files made from cluster.yaml."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from clustermgtd.cli.command import Exit, Help, Subparsers, add_parser
+from clustermgtd.settings import SettingsError, load
+from clustermgtd.settings.slurm_conf import PROGRAMS, SlurmSite, render
+
+PROGRAM_DIR = "/usr/libexec/clustermgtd"
+"""Where the hooks' executables are installed unless the site says otherwise."""
+
+_HELP = Help(
+    name="render",
+    summary="write files made from a cluster.yaml",
+    description="Write files made from a cluster.yaml.",
+    examples="""\
+examples:
+  clustermgtctl render slurm-conf cluster.yaml
+
+exit status: 0, 1 if the file is not accepted or cannot be written, 2 for a wrong command line""",
+)
+_SLURM_CONF_HELP = Help(
+    name="slurm-conf",
+    summary="the node, partition and power-saving part of slurm.conf",
+    description="""\
+Write the node, partition and power-saving part of slurm.conf. Include it at the end of a
+slurm.conf that says the rest: `include slurm_clustermgtd.conf`. A file is replaced whole or
+not at all.""",
+    examples="""\
+examples:
+  clustermgtctl render slurm-conf cluster.yaml
+  clustermgtctl render slurm-conf cluster.yaml --output-file /etc/slurm/slurm_clustermgtd.conf
+  clustermgtctl render slurm-conf cluster.yaml --program-dir /opt/clustermgtd/libexec
+
+exit status: 0, 1 if the file is not accepted or cannot be written, 2 for a wrong command line""",
+)
+
+
+def register(subparsers: Subparsers) -> None:
+    kinds = add_parser(subparsers, _HELP).add_subparsers(title="files", metavar="WHAT", required=True)
+    parser = add_parser(kinds, _SLURM_CONF_HELP)
+    parser.add_argument("file", metavar="FILE", help="the cluster.yaml")
+    parser.add_argument("--output-file", metavar="PATH", type=Path, help="default: standard output")
+    parser.add_argument(
+        "--program-dir",
+        metavar="DIR",
+        type=Path,
+        default=Path(PROGRAM_DIR),
+        help=f"folder of the programs {', '.join(PROGRAMS)}; default: %(default)s",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    folder: Path = arguments.program_dir.absolute()
+    try:
+        text = render(load(arguments.file), SlurmSite({name: folder / name for name in PROGRAMS}))
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return Exit.FAILED
+    if arguments.output_file is None:
+        print(text, end="")
+        return Exit.OK
+    try:
+        _replace(arguments.output_file, text)
+    except OSError as error:
+        print(f"{arguments.output_file}: cannot be written: {error.strerror}", file=sys.stderr)
+        return Exit.FAILED
+    return Exit.OK
+
+
+def _replace(path: Path, text: str) -> None:
+    """slurmctld may read the file at any moment."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
