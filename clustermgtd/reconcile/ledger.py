@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clustermgtd.errors import ConflictError, FencedError
+from clustermgtd.errors import ConflictError, TransientError
 from clustermgtd.model.claim import Launch
 from clustermgtd.model.ids import LaunchToken
 from clustermgtd.ports.claim_store import ClaimStore, Term
@@ -48,13 +48,12 @@ class Ledger:
         Raises:
             ConflictError: memory was out of date; the next `confirm` reads the table again.
             FencedError: another daemon took over.
-            TransientError: the outcome is not known; memory keeps the old value.
+            TransientError: the outcome is not known; the next `confirm` reads the table again, because an intent that
+                was stored without our learning of it would let its node be claimed twice.
         """
         try:
             stored = await self._claim_store.put(launch)
-        except FencedError:
-            raise
-        except ConflictError:
+        except (ConflictError, TransientError):
             self._is_stale = True
             raise
         if stored.is_open:

@@ -58,4 +58,6 @@ def check_node_update(world: World, nodes: tuple[NodeName, ...], action: Action)
     for name in nodes:
         node = world.slurm.nodes[name]
         is_theirs = name in world.foreign and node.reason in OPERATOR_REASONS
+        if is_theirs and world.now - world.foreign_since[name] < world.mark_seen_after_s:
+            continue
         assert not is_theirs, f"{name} carries {node.reason!r}: {action}"

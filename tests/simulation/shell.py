@@ -189,6 +189,7 @@ def run_shell(seed: int, duration_s: float = 1500.0) -> World:
         AssertionError: an invariant broke, or no fixed point was reached after healing.
     """
     world = World(seed)
+    world.mark_seen_after_s = 30.0
     with asyncio.Runner(loop_factory=async_solipsism.EventLoop) as runner:
         runner.run(_story(world, duration_s))
     return world

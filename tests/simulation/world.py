@@ -128,6 +128,9 @@ class World:
         self.rival: Daemon | None = None
         self.foreign: dict[NodeName, str] = {}
         """Nodes with an operator's mark, and the mark."""
+        self.foreign_since: dict[NodeName, float] = {}
+        self.mark_seen_after_s = 0.0
+        """How old an operator's mark must be for the daemon to have seen it; above 0 where observing takes time."""
         self.registered: set[InstanceId] = set()
         self.crash_rate = rng.choice([0.0, 0.01, 0.05])
 
@@ -256,10 +259,10 @@ class World:
                 self.cloud.model.spot_reclaim(rng.choice(spot), self.now, rng.choice([0.0, 120.0]))
         elif kind == "drain" and name not in self.foreign:
             self.slurm.drain(name, "bad dimm")
-            self.foreign[name] = "drain"
+            self._mark(name, "drain")
         elif kind == "down" and name not in self.foreign and self.slurm.nodes[name].power == "up":
             self.slurm.set_down(name, "operator: broken fan")
-            self.foreign[name] = "down"
+            self._mark(name, "down")
         elif kind == "force" and name not in self.foreign:
             self.slurm.power_down_force(name)
         elif kind == "power-up":
@@ -271,6 +274,9 @@ class World:
         elif kind == "capacity":
             zone, market = rng.choice(["us-east-1a", "us-east-1b"]), rng.choice(["on-demand", "spot"])
             self.cloud.model.set_capacity(rng.choice(["c5.large", "m5.large"]), zone, market, rng.choice([None, 0, 3]))
+
+    def _mark(self, name: NodeName, mark: str) -> None:
+        self.foreign[name], self.foreign_since[name] = mark, self.now
 
     def start_daemon(self) -> None:
         """A fresh process: what it knows is what the table knows."""
@@ -347,6 +353,7 @@ class World:
         """A conditional write that may time out before or after its effect."""
         timeout = 0.0 if self.is_healed else self.rng.random()
         if 0.0 < timeout < 0.02:
+            daemon.is_stale = True
             raise TransientError("the table did not answer, nothing stored")
         stored = self.table.put(launch, daemon.epoch)
         if 0.02 <= timeout < 0.04:
