@@ -39,11 +39,11 @@ def request_from(line: bytes) -> Request:
     try:
         message = decode(line)
     except VersionError as error:
-        raise UnusableError(Rejection.VERSION, str(error)) from error
+        raise UnusableError(Rejection.UNSUPPORTED_VERSION, str(error)) from error
     except ProtocolError as error:
-        raise UnusableError(Rejection.GARBAGE, str(error)) from error
+        raise UnusableError(Rejection.MALFORMED, str(error)) from error
     if isinstance(message, Reply):
-        raise UnusableError(Rejection.GARBAGE, "a reply is not a request")
+        raise UnusableError(Rejection.MALFORMED, "a reply is not a request")
     return message
 
 
@@ -73,9 +73,9 @@ def nodes_from(hostlist: str) -> tuple[NodeName, ...]:
     try:
         names = expand(hostlist)
     except ValueError as error:
-        raise UnusableError(Rejection.HOSTLIST, str(error)) from error
+        raise UnusableError(Rejection.MALFORMED, str(error)) from error
     if not names:
-        raise UnusableError(Rejection.HOSTLIST, f"hostlist names no node: {hostlist[:60]!r}")
+        raise UnusableError(Rejection.MALFORMED, f"hostlist names no node: {hostlist[:60]!r}")
     return tuple(map(NodeName, names))
 
 

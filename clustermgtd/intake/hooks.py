@@ -101,7 +101,9 @@ class HookServer:
                 continue
             uid = peer_uid(connection)
             if uid not in self._settings.allowed_uids:
-                self._turn_away(connection, Rejection.UID, Reply(False, f"uid {uid} may not speak here", True))
+                self._turn_away(
+                    connection, Rejection.NOT_PERMITTED, Reply(False, f"uid {uid} may not speak here", True)
+                )
             elif self._connections >= self._settings.connections_max:
                 self._turn_away(connection, Rejection.BUSY, Reply(False, "too many requests at once"))
             else:
@@ -127,7 +129,7 @@ class HookServer:
             if gate_request:
                 await self._hold(gate_request, reader, writer)
         except (OSError, TimeoutError) as error:
-            self._observer.rejected(Rejection.SLOW, Source.SOCKET, f"the hook went away: {error!r}")
+            self._observer.rejected(Rejection.TIMED_OUT, Source.SOCKET, f"the hook went away: {error!r}")
         finally:
             if writer is None:
                 connection.close()
@@ -146,7 +148,7 @@ class HookServer:
             reply = self._take(request)
         except UnusableError as error:
             self._observer.rejected(error.reason, Source.SOCKET, str(error))
-            reply = Reply(False, str(error), permanent=True)
+            reply = Reply(False, str(error), permanent=error.reason is not Rejection.TIMED_OUT)
         await self._reply(writer, reply)
         return None
 
@@ -157,17 +159,17 @@ class HookServer:
                 return await reader.readuntil(b"\n")
         except asyncio.IncompleteReadError as error:
             if error.partial:
-                raise UnusableError(Rejection.GARBAGE, "the line has no end") from error
+                raise UnusableError(Rejection.MALFORMED, "the line has no end") from error
             return b""
         except asyncio.LimitOverrunError as error:
-            raise UnusableError(Rejection.TOO_LONG, f"the line is longer than {LINE_BYTES_MAX} bytes") from error
+            raise UnusableError(Rejection.TOO_LARGE, f"the line is longer than {LINE_BYTES_MAX} bytes") from error
         except TimeoutError as error:
-            raise UnusableError(Rejection.SLOW, f"no whole line in {self._settings.deadline_s:g} s") from error
+            raise UnusableError(Rejection.TIMED_OUT, f"no whole line in {self._settings.deadline_s:g} s") from error
 
     def _take(self, request: Hook) -> Reply:
         hint = hint_from(request)
         if not self._sink.offer(hint, _nothing_to_remove):
-            self._observer.rejected(Rejection.INBOX_FULL, Source.SOCKET, hint.id)
+            self._observer.rejected(Rejection.BUSY, Source.SOCKET, hint.id)
             return Reply(False, "the inbox is full")
         self._observer.accepted(hint.kind, Source.SOCKET)
         return Reply(True)

@@ -14,21 +14,18 @@ class Source(StrEnum):
 class Rejection(StrEnum):
     """Why something that came in was not taken."""
 
-    BUSY = "busy"
-    """More connections at once than are served."""
-    UID = "uid"
+    MALFORMED = "malformed"
+    """Not a request of the protocol, or its nodes are not a hostlist."""
+    UNSUPPORTED_VERSION = "unsupported-version"
+    TOO_LARGE = "too-large"
+    NOT_PERMITTED = "not-permitted"
     """The sender is not one of the users that may speak here."""
-    SLOW = "slow"
-    """No whole line within the deadline."""
-    TOO_LONG = "too-long"
-    GARBAGE = "garbage"
-    VERSION = "version"
-    HOSTLIST = "hostlist"
-    """The nodes named are not a hostlist."""
-    INBOX_FULL = "inbox-full"
-    """To be offered again."""
+    BUSY = "busy"
+    """A bound was reached, connections or inbox; the request comes again by way of the spool folder."""
+    TIMED_OUT = "timed-out"
+    """The sender did not finish its request, or did not wait for the reply."""
     UNREADABLE = "unreadable"
-    """A spooled file that is not a plain file or cannot be read."""
+    """The spool folder, or a file in it, cannot be read, moved or removed."""
 
 
 class IntakeObserver(Protocol):

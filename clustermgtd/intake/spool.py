@@ -37,7 +37,8 @@ class _Spooled:
     name: str
     content: bytes
     fault: str = ""
-    """Why it cannot be read, empty if it was."""
+    """Why it is not looked into, empty if it is."""
+    reason: Rejection = Rejection.UNREADABLE
 
 
 class SpoolDrain:
@@ -93,13 +94,13 @@ class SpoolDrain:
 
     def _offer(self, spooled: _Spooled) -> bool:
         if spooled.fault:
-            raise UnusableError(Rejection.UNREADABLE, spooled.fault)
+            raise UnusableError(spooled.reason, spooled.fault)
         request = request_from(spooled.content)
         if isinstance(request, GateRequest):
-            raise UnusableError(Rejection.GARBAGE, "a start-gate request cannot be spooled")
+            raise UnusableError(Rejection.MALFORMED, "a start-gate request cannot be spooled")
         hint = hint_from(request)
         if not self._sink.offer(hint, partial(self._remove, spooled.name)):
-            self._observer.rejected(Rejection.INBOX_FULL, Source.SPOOL, spooled.name)
+            self._observer.rejected(Rejection.BUSY, Source.SPOOL, spooled.name)
             return False
         self._pending.add(spooled.name)
         self._observer.accepted(hint.kind, Source.SPOOL)
@@ -147,7 +148,8 @@ class SpoolDrain:
             if not stat.S_ISREG(facts.st_mode):
                 return _Spooled(name, b"", "not a plain file")
             if facts.st_uid not in self._allowed_uids:
-                return _Spooled(name, b"", f"written by uid {facts.st_uid}, which may not speak here")
+                fault = f"written by uid {facts.st_uid}, which may not speak here"
+                return _Spooled(name, b"", fault, Rejection.NOT_PERMITTED)
             try:
                 return _Spooled(name, file.read(LINE_BYTES_MAX + 1))
             except OSError as error:
