@@ -1,0 +1,133 @@
+"""What the loop reports becomes numbers."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from clustermgtd.errors import IncompleteObservationError, TransientError
+from clustermgtd.model.action import PowerDownNodes, Reason, RecordLaunch
+from clustermgtd.model.claim import ClaimState, LaunchedInstance, LaunchError, LaunchResult
+from clustermgtd.model.failure import FailureKind
+from clustermgtd.model.ids import InstanceId, NodeName
+from clustermgtd.model.instance import InstanceState
+from clustermgtd.model.node import NodeBase, NodeFlag
+from clustermgtd.model.snapshot import Memory, Plan
+from clustermgtd.reconcile.observer import LoopObserver
+from clustermgtd.telemetry.loop_metrics import UNSEEN_ENDED_S, LoopMetrics
+from clustermgtd.telemetry.metrics import Metrics
+from tests.unit.telemetry.builders import (
+    A_SPOT_OFFERING,
+    AN_OFFERING,
+    NOTHING_TO_DO,
+    NOW,
+    QUEUE,
+    a_claim,
+    a_launch,
+    a_node,
+    a_snapshot,
+    an_instance,
+)
+
+
+class Counted:
+    """A loop's counter and a way to ask what it counted."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        metrics = Metrics(self.registry)
+        metrics.use_queues([QUEUE])
+        self.loop = LoopMetrics(metrics)
+
+    def value(self, name: str, **of: str) -> float | None:
+        return self.registry.get_sample_value(f"clustermgtd_{name}", of)
+
+
+@pytest.fixture
+def counted() -> Counted:
+    return Counted()
+
+
+def test_it_answers_to_everything_that_the_loop_calls() -> None:
+    for name, method in inspect.getmembers(LoopObserver, inspect.isfunction):
+        mine = getattr(LoopMetrics, name)
+        assert inspect.signature(mine).parameters.keys() == inspect.signature(method).parameters.keys(), name
+
+
+def test_a_tick_shows_the_world_it_saw(counted: Counted) -> None:
+    snapshot = a_snapshot(
+        nodes=(a_node("n1"), a_node("n2", NodeBase.IDLE, NodeFlag.POWERED_DOWN), a_node("n3")),
+        instances=(an_instance(1), an_instance(2, InstanceState.TERMINATED), an_instance(9, token="lost")),
+        launches=(a_launch(a_claim(1, ClaimState.READY)),),
+    )
+    counted.loop.tick_done(snapshot, NOTHING_TO_DO, 0.3)
+    assert counted.value("nodes", state="idle") == 2
+    assert counted.value("nodes", state="powered-down") == 1
+    assert counted.value("instances", state="running") == 2
+    assert counted.value("claims", state="READY") == 1
+    assert counted.value("instances_unclaimed") == 1
+    assert counted.value("ticks_total", outcome="done") == 1
+    assert counted.value("tick_duration_seconds_sum") == 0.3
+    assert counted.value("last_successful_tick_timestamp_seconds") == NOW
+
+
+def test_an_instance_whose_claim_does_not_name_it_yet_is_claimed_by_its_token(counted: Counted) -> None:
+    snapshot = a_snapshot(instances=(an_instance(1),), launches=(a_launch(a_claim(1, ClaimState.REQUESTED)),))
+    counted.loop.tick_done(snapshot, NOTHING_TO_DO, 0.1)
+    assert counted.value("instances_unclaimed") == 0
+
+
+def test_a_tick_that_failed_leaves_the_time_of_the_last_good_one(counted: Counted) -> None:
+    counted.loop.tick_done(a_snapshot(), NOTHING_TO_DO, 0.1)
+    counted.loop.tick_failed(TransientError("the table is away"), 0.2)
+    counted.loop.tick_failed(IncompleteObservationError("slurmctld is away"), 0.2)
+    assert counted.value("ticks_total", outcome="failed") == 1
+    assert counted.value("ticks_total", outcome="not-observed") == 1
+    assert counted.value("last_successful_tick_timestamp_seconds") == NOW
+
+
+def test_an_action_is_counted_with_its_outcome(counted: Counted) -> None:
+    counted.loop.action_applied(PowerDownNodes((NodeName("n1"),), Reason.LAUNCH_FAILED), "failed")
+    assert counted.value("actions_total", action="power-down-nodes", reason="launch-failed", outcome="failed") == 1
+
+
+def test_a_fleet_reply_counts_instances_and_errors(counted: Counted) -> None:
+    result = LaunchResult(
+        instances=(LaunchedInstance(InstanceId("i-1"), AN_OFFERING), LaunchedInstance(InstanceId("i-2"), AN_OFFERING)),
+        errors=(LaunchError(A_SPOT_OFFERING, "InsufficientInstanceCapacity", kind=FailureKind.CAPACITY),),
+    )
+    counted.loop.launch_done(a_launch(), result, 1.5)
+    assert counted.value("instances_launched_total", queue="q1", market="on-demand") == 2
+    assert counted.value("launch_errors_total", kind="capacity", market="spot") == 1
+
+
+def test_readiness_is_counted_once_from_demand_to_slurmd(counted: Counted) -> None:
+    ready, still_booting = a_claim(1, ClaimState.READY), a_claim(2, ClaimState.LAUNCHED)
+    before = a_launch(a_claim(1, ClaimState.LAUNCHED), still_booting, created_at=NOW - 40)
+    after = a_launch(ready, still_booting, created_at=NOW - 40)
+    counted.loop.tick_done(a_snapshot(launches=(before,)), Plan((RecordLaunch(after),), Memory(), 0), 0.1)
+    later = a_launch(ready, a_claim(2, ClaimState.LOST), created_at=NOW - 40)
+    counted.loop.tick_done(a_snapshot(launches=(after,)), Plan((RecordLaunch(later),), Memory(), 0), 0.1)
+    assert counted.value("node_ready_seconds_count", market="on-demand") == 1
+    assert counted.value("node_ready_seconds_sum", market="on-demand") == 40
+
+
+def test_an_instance_ends_once(counted: Counted) -> None:
+    for state in (InstanceState.RUNNING, InstanceState.SHUTTING_DOWN, InstanceState.TERMINATED):
+        counted.loop.tick_done(a_snapshot(instances=(an_instance(1, state, is_spot=True),)), NOTHING_TO_DO, 0.1)
+    assert counted.value("instances_ended_total", queue="q1", market="spot") == 1
+
+
+def test_an_instance_that_ended_before_the_daemon_came_is_not_counted(counted: Counted) -> None:
+    counted.loop.tick_done(a_snapshot(instances=(an_instance(1, InstanceState.TERMINATED),)), NOTHING_TO_DO, 0.1)
+    assert counted.value("instances_ended_total", queue="q1", market="on-demand") is None
+
+
+def test_an_instance_that_reads_leave_out_for_a_while_has_not_ended(counted: Counted) -> None:
+    counted.loop.tick_done(a_snapshot(instances=(an_instance(1),)), NOTHING_TO_DO, 0.1)
+    counted.loop.tick_done(a_snapshot(now=NOW + 60), NOTHING_TO_DO, 0.1)
+    assert counted.value("instances_ended_total", queue="q1", market="on-demand") is None
+    counted.loop.tick_done(a_snapshot(now=NOW + UNSEEN_ENDED_S + 1), NOTHING_TO_DO, 0.1)
+    assert counted.value("instances_ended_total", queue="q1", market="on-demand") == 1
