@@ -1,0 +1,286 @@
+"""The `Scheduler` port over `scontrol` and `squeue`."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from clustermgtd.adapters.slurm.complaints import INVALID_JOB, INVALID_NODE, INVALID_STATE, complaint
+from clustermgtd.adapters.slurm.parsing import JOB_FORMAT, ParsedNodes, parse_jobs, parse_nodes
+from clustermgtd.adapters.slurm.program import Answer, run_program
+from clustermgtd.errors import (
+    ClustermgtdError,
+    ConfigurationError,
+    IncompleteObservationError,
+    NotFoundError,
+    PermanentError,
+    TransientError,
+)
+from clustermgtd.model import hostlist
+from clustermgtd.model.ids import JobId, NodeName
+from clustermgtd.model.job import Job
+from clustermgtd.model.node import Node
+from clustermgtd.ports.scheduler import SchedulerView
+
+UPDATE_NODES_MAX = 5_000
+"""Slurm's own limit for one update."""
+PARKED_ADDRESS = "127.0.0.1"
+"""NodeAddr of a node that has no instance: resolves at once, and refuses connections at once."""
+_ARGUMENT_MAX = 100_000
+"""The kernel takes 128 KiB in one argument."""
+_OUTPUT_MAX = 256 << 20
+_REASON_MAX = 400
+_ADDRESS_LENGTH = 15
+_JOBS_MAX = 1_000
+
+
+def _ignore(_: Sequence[NodeName]) -> None:
+    return None
+
+
+class CommandLineScheduler:
+    """slurmctld through the programs in `bin_dir`, with the configuration in `conf_file`.
+
+    `deadline_s` is for each program. `report_unreadable` is told which nodes a read reported as UNKNOWN because their
+    line could not be understood. Set `names_resolve` where DNS knows every node's name, with or without an instance:
+    then no address is ever written by `set_down`.
+    """
+
+    def __init__(
+        self,
+        bin_dir: Path,
+        conf_file: Path,
+        *,
+        deadline_s: float = 20.0,
+        environment: Mapping[str, str] | None = None,
+        report_unreadable: Callable[[Sequence[NodeName]], None] = _ignore,
+        names_resolve: bool = False,
+    ) -> None:
+        self._bin_dir = bin_dir
+        self._deadline_s = deadline_s
+        self._report_unreadable = report_unreadable
+        self._names_resolve = names_resolve
+        self._environment = _environment(os.environ if environment is None else environment, conf_file)
+
+    async def view(self) -> SchedulerView:
+        """All nodes, then all unfinished jobs."""
+        nodes = await self._read_nodes()
+        return SchedulerView(nodes.nodes, await self._read_jobs())
+
+    async def some_nodes(self, names: Sequence[NodeName]) -> Mapping[NodeName, Node]:
+        """Those that Slurm knows."""
+        found: dict[NodeName, Node] = {}
+        for batch in _batches(names):
+            found |= (await self._read_nodes(batch)).nodes
+        return found
+
+    async def some_jobs(self, ids: Sequence[JobId]) -> Mapping[JobId, Job]:
+        """Those that Slurm still knows, finished ones too. An array task that has not started is in its array's
+        record."""
+        wanted = sorted(set(ids))
+        found: dict[JobId, Job] = {}
+        for start in range(0, len(wanted), _JOBS_MAX):
+            batch = wanted[start : start + _JOBS_MAX]
+            jobs = await self._read_jobs(batch)
+            found |= {job: jobs[job] for job in batch if job in jobs}
+        return found
+
+    async def set_down(self, nodes: Iterable[NodeName], reason: str) -> None:
+        """DOWN with `reason`.
+
+        slurmctld then calls every node of the jobs that it requeues, and stands still for ten seconds for each whose
+        address does not resolve. So first every such node that is not up gets an address that does.
+        """
+        names = sorted(set(nodes))
+        if not names:
+            return
+        if not self._names_resolve:
+            await self._park_unresolved(names)
+        text = " ".join(reason.split())[:_REASON_MAX]
+        await self._update_nodes(names, "State=DOWN", f"Reason={text}")
+
+    async def power_down(self, nodes: Iterable[NodeName]) -> None:
+        """Power down once idle; at once if DOWN. On a node that is powering up it waits for slurmd or ResumeTimeout,
+        unless the node is DOWN."""
+        await self._update_nodes(nodes, "State=POWER_DOWN")
+
+    async def power_up(self, nodes: Iterable[NodeName]) -> None:
+        """Power up. Slurm runs ResumeProgram again for nodes that are powering up already, so those are left out."""
+        names = sorted(set(nodes))
+        known = await self.some_nodes(names)
+        await self._update_nodes([n for n in names if n not in known or not known[n].is_powering_up], "State=POWER_UP")
+
+    async def return_to_service(self, nodes: Iterable[NodeName]) -> None:
+        """Clear DOWN and the reason. Nodes that are not DOWN are left as they are."""
+        try:
+            await self._update_nodes(nodes, "State=RESUME")
+        except ClustermgtdError as error:
+            # Slurm resumes those that can be, and says this about the others: there was nothing to clear
+            if error.code != INVALID_STATE:
+                raise
+
+    async def assign_addresses(self, addresses: Iterable[tuple[NodeName, str]]) -> None:
+        """Set NodeAddr.
+
+        Raises:
+            PermanentError: one is not an IP address; then nothing was written.
+        """
+        by_name = dict(addresses)
+        for name, address in by_name.items():
+            if not _is_ip_address(address):
+                raise PermanentError(f"{address!r} is not an IP address (for {name})")
+        await self._write_addresses(by_name)
+
+    async def lift_requeue_hold(self, job: JobId) -> None:
+        """StartTime=now.
+
+        Raises:
+            ConflictError: the job is not pending any more.
+            NotFoundError: Slurm does not know it any more.
+        """
+        await self._run("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+    async def _read_nodes(self, names: Sequence[NodeName] = ()) -> ParsedNodes:
+        argv = ["-o", "show", "node", hostlist.fold(names)] if names else ["-o", "-a", "show", "nodes"]
+        answer = await self._ask("scontrol", *argv)
+        if answer.exit_code and not (names and b"not found" in answer.output):
+            raise _incomplete("scontrol", answer)
+        parsed = await asyncio.to_thread(parse_nodes, answer.output)
+        if parsed.unreadable:
+            self._report_unreadable(parsed.unreadable)
+        return parsed
+
+    async def _read_jobs(self, ids: Sequence[JobId] = ()) -> dict[JobId, Job]:
+        some = ["-t", "all", "-j", ",".join(map(str, ids))] if ids else []
+        answer = await self._ask("squeue", "-h", "-a", "-r", "-O", JOB_FORMAT, *some)
+        if answer.exit_code:
+            if ids and INVALID_JOB in answer.errors:
+                return {}
+            raise _incomplete("squeue", answer)
+        return await asyncio.to_thread(parse_jobs, answer.output, time.time())
+
+    async def _park_unresolved(self, names: Sequence[NodeName]) -> None:
+        """Give an address to the nodes that slurmctld will call when `names` go DOWN, and cannot resolve."""
+        view = await self.view()
+        going = set(names)
+        called = set(names)
+        for job in view.jobs.values():
+            if not going.isdisjoint(job.nodes):
+                called.update(job.nodes)
+        unresolved = [
+            name
+            for name in called
+            if (node := view.nodes.get(name)) is not None
+            and not _is_ip_address(node.address)
+            and (name in going or not node.is_up)
+        ]
+        await self._write_addresses(dict.fromkeys(unresolved, PARKED_ADDRESS))
+
+    async def _write_addresses(self, by_name: Mapping[NodeName, str]) -> None:
+        unknown: list[NodeName] = []
+        for batch in _batches(by_name):
+            missing = await self._update(batch, _addresses_of(batch, by_name))
+            if missing:
+                known = [name for name in batch if name not in missing]
+                await self._update(known, _addresses_of(known, by_name))
+            unknown += missing
+        _raise_unknown(unknown)
+
+    async def _update_nodes(self, nodes: Iterable[NodeName], *settings: str) -> None:
+        unknown: list[NodeName] = []
+        for batch in _batches(nodes):
+            missing = await self._update(batch, *settings)
+            if missing:
+                await self._update([name for name in batch if name not in missing], *settings)
+            unknown += missing
+        _raise_unknown(unknown)
+
+    async def _update(self, names: Sequence[NodeName], *settings: str) -> set[NodeName]:
+        """One update. Slurm refuses it whole if it names an unknown node: then nothing was changed, and the unknown
+        ones are returned."""
+        if not names:
+            return set()
+        try:
+            await self._run("scontrol", "update", f"NodeName={hostlist.fold(names)}", *settings)
+        except NotFoundError as error:
+            if error.code != INVALID_NODE:
+                raise
+            missing = set(names) - set(await self.some_nodes(names))
+            if not missing:
+                raise PermanentError(f"Slurm refuses the update though it knows every node: {error}") from error
+            return missing
+        return set()
+
+    async def _run(self, program: str, *argv: str) -> None:
+        answer = await self._ask(program, *argv)
+        if answer.exit_code:
+            raise complaint(program, answer.exit_code, _said(answer))
+
+    async def _ask(self, program: str, *argv: str) -> Answer:
+        try:
+            return await run_program(
+                [str(self._bin_dir / program), *argv],
+                self._environment,
+                deadline_s=self._deadline_s,
+                output_max=_OUTPUT_MAX,
+            )
+        except TransientError as error:
+            if argv[0] == "update":
+                raise
+            raise IncompleteObservationError(str(error)) from error
+
+
+def _environment(base: Mapping[str, str], conf_file: Path) -> dict[str, str]:
+    """The caller's, without what changes the programs' output, with what fixes it."""
+    kept = {key: value for key, value in base.items() if not key.startswith(("SLURM_", "SQUEUE_", "SCONTROL_", "LC_"))}
+    fixed = {"LC_ALL": "C.UTF-8", "TZ": "UTC", "SLURM_TIME_FORMAT": "%s", "SLURM_CONF": str(conf_file)}
+    return {**kept, **fixed}
+
+
+def _batches(names: Iterable[NodeName]) -> Iterator[list[NodeName]]:
+    """As many nodes as one update may name."""
+    batch: list[NodeName] = []
+    size = 0
+    for name in sorted(set(names)):
+        if len(batch) == UPDATE_NODES_MAX or size + max(len(name), _ADDRESS_LENGTH) + 1 > _ARGUMENT_MAX:
+            yield batch
+            batch, size = [], 0
+        batch.append(name)
+        size += max(len(name), _ADDRESS_LENGTH) + 1
+    if batch:
+        yield batch
+
+
+def _addresses_of(names: Sequence[NodeName], by_name: Mapping[NodeName, str]) -> str:
+    """One address per node, in the order in which Slurm reads the folded names."""
+    return "NodeAddr=" + ",".join(by_name[NodeName(name)] for name in hostlist.expand(hostlist.fold(names)))
+
+
+def _is_ip_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _incomplete(program: str, answer: Answer) -> ClustermgtdError:
+    """A failed read: configuration errors stay what they are, the rest means "not now"."""
+    error = complaint(program, answer.exit_code, _said(answer))
+    if isinstance(error, ConfigurationError):
+        return error
+    return IncompleteObservationError(str(error), code=error.code)
+
+
+def _said(answer: Answer) -> str:
+    return answer.errors or answer.output[-2_000:].decode(errors="replace")
+
+
+def _raise_unknown(names: Iterable[NodeName]) -> None:
+    unknown = sorted(names)
+    if unknown:
+        raise NotFoundError(f"Slurm does not know {hostlist.fold(unknown)}; the others were updated")

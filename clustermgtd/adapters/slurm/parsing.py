@@ -1,0 +1,192 @@
+"""What `scontrol -o show nodes` and `squeue` print, turned into values. Strict: what is not understood is said.
+
+Field names and their order are the same in releases 22.05 to 26.05 as far as they are read here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from clustermgtd.errors import IncompleteObservationError
+from clustermgtd.model import hostlist
+from clustermgtd.model.ids import JobId, NodeName, QueueName
+from clustermgtd.model.job import Job
+from clustermgtd.model.node import Node, NodeBase, NodeFlag
+
+JOB_FORMAT = (
+    "JobID:0|,State:0|,RestartCnt:0|,Partition:0|,UserName:0|,PriorityLong:0|,StartTime:0|,NodeList:0|,Reason:0"
+)
+"""For `squeue -O`; width 0 is the value in full, whatever its length. The reason, free text at times, comes last."""
+_JOB_FIELDS = JOB_FORMAT.count(",") + 1
+_NONE = frozenset({"", "(null)", "N/A", "None", "None assigned"})
+_SYMBOLS = "*~#!%$@^-+"
+_REASON_END = re.compile(r" \[[^\s\[\]@]*@[^\]]*\]")
+_AFTER_REASON = (" Comment=", " Extra=", " InstanceId=", " InstanceType=", " ReservationName=")
+_NAME = "NodeName="
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedNodes:
+    """Nodes by name, and those of them of which no more than the name could be read (they are UNKNOWN)."""
+
+    nodes: Mapping[NodeName, Node]
+    unreadable: tuple[NodeName, ...] = ()
+    missing: tuple[NodeName, ...] = ()
+    """Asked for by name, and Slurm said that there is no such node."""
+
+
+class _States:
+    """`IDLE+CLOUD+POWERED_DOWN` -> base and flags; a cluster has few different ones, so each is taken apart once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[NodeBase, frozenset[NodeFlag]]] = {}
+
+    def read(self, text: str) -> tuple[NodeBase, frozenset[NodeFlag]]:
+        """Raises ValueError for an unknown base state."""
+        known = self._known.get(text)
+        if known is None:
+            base, *flags = text.upper().split("+")
+            known = (NodeBase(base.rstrip(_SYMBOLS)), frozenset(map(_flag, flags)))
+            self._known[text] = known
+        return known
+
+
+def parse_nodes(output: bytes) -> ParsedNodes:
+    """Every node of `scontrol -o show nodes`.
+
+    Raises:
+        IncompleteObservationError: there is none, the last line is cut off, or a line belongs to no node.
+    """
+    lines, missing = _node_lines(output)
+    if not lines and not missing:
+        raise IncompleteObservationError("scontrol named no node")
+    nodes: dict[NodeName, Node] = {}
+    unreadable: list[NodeName] = []
+    states = _States()
+    partitions: dict[str, tuple[QueueName, ...]] = {}
+    for line in lines:
+        name = NodeName(line[len(_NAME) : line.find(" ")] if " " in line else line[len(_NAME) :])
+        try:
+            nodes[name] = _parse_node(name, line, states, partitions)
+        except ValueError:
+            nodes[name] = Node(name, NodeBase.UNKNOWN)
+            unreadable.append(name)
+    return ParsedNodes(nodes, tuple(sorted(unreadable)), tuple(sorted(missing)))
+
+
+def parse_jobs(output: bytes, now: float) -> dict[JobId, Job]:
+    """Every job of `squeue -h -a -r -O JOB_FORMAT` with times as epoch seconds; `now` tells whether one is held.
+
+    A pending array is one record until its tasks start, under the array's id.
+
+    Raises:
+        IncompleteObservationError: a line has other fields than asked for, or the last one is cut off.
+    """
+    jobs: dict[JobId, Job] = {}
+    expanded: dict[str, tuple[NodeName, ...]] = {}
+    for line in _whole_lines(output, "squeue"):
+        fields = line.split("|", _JOB_FIELDS - 1)
+        try:
+            job_id = JobId(int(fields[0]))
+            if job_id not in jobs:
+                jobs[job_id] = _parse_job(job_id, fields, expanded, now)
+        except ValueError as error:
+            raise IncompleteObservationError(f"squeue wrote a line that is not a job: {line[:200]!r}") from error
+    return jobs
+
+
+def _parse_job(job_id: JobId, fields: list[str], expanded: dict[str, tuple[NodeName, ...]], now: float) -> Job:
+    _, state, restarts, partition, user, priority, start_time, allocation, reason = fields
+    if allocation not in expanded:
+        names = () if allocation in _NONE else hostlist.expand(allocation)
+        expanded[allocation] = tuple(sorted(NodeName(name) for name in names))
+    count = int(restarts)
+    is_waiting = state == "PENDING" and count > 0 and reason == "None"
+    if is_waiting and start_time.isdigit() and int(start_time) > now:
+        # slurmctld fills the reason in at its next scheduling pass, up to three seconds after the requeue
+        reason = "BeginTime"
+    return Job(job_id, state, reason, QueueName(partition), user, expanded[allocation], count, int(priority))
+
+
+def _parse_node(name: NodeName, line: str, states: _States, partitions: dict[str, tuple[QueueName, ...]]) -> Node:
+    base, flags = states.read(_word(line, " State="))
+    listed = _word(line, " Partitions=", "")
+    if listed not in partitions:
+        partitions[listed] = tuple(QueueName(queue) for queue in listed.split(",") if queue)
+    return Node(
+        name,
+        base,
+        flags,
+        partitions[listed],
+        address=_word(line, " NodeAddr="),
+        hostname=_word(line, " NodeHostName="),
+        reason=_reason(line),
+        instance_id=_instance_id(line),
+    )
+
+
+def _word(line: str, key: str, default: str | None = None) -> str:
+    """The value of the first ` Key=`, up to the next space."""
+    start = line.find(key)
+    if start < 0:
+        if default is None:
+            raise ValueError(f"no {key.strip()}")
+        return default
+    start += len(key)
+    end = line.find(" ", start)
+    return line[start:end] if end >= 0 else line[start:]
+
+
+def _reason(line: str) -> str:
+    """The reason without who wrote it and when."""
+    start = line.find(" Reason=")
+    if start < 0:
+        return ""
+    text = line[start + len(" Reason=") :]
+    end = _REASON_END.search(text)
+    if end is not None:
+        return text[: end.start()].rstrip()
+    ends = [position for key in _AFTER_REASON if (position := text.find(key)) >= 0]
+    return text[: min(ends, default=len(text))].rstrip()
+
+
+def _instance_id(line: str) -> str:
+    """The last ` InstanceId=`: what people wrote in reason, comment and extra stands before it."""
+    start = line.rfind(" InstanceId=")
+    if start < 0:
+        return ""
+    value = _word(line[start:], " InstanceId=")
+    return "" if value in _NONE else value
+
+
+def _flag(text: str) -> NodeFlag:
+    try:
+        return NodeFlag(text.rstrip(_SYMBOLS))
+    except ValueError:
+        return NodeFlag.UNRECOGNISED
+
+
+def _node_lines(output: bytes) -> tuple[list[str], list[NodeName]]:
+    """One line per node, and the names that Slurm does not know. A line that starts otherwise continues the node
+    before it: a comment may hold line breaks."""
+    lines: list[str] = []
+    missing: list[NodeName] = []
+    for line in _whole_lines(output, "scontrol"):
+        if line.startswith(_NAME):
+            lines.append(line)
+        elif line.startswith("Node ") and line.endswith(" not found"):
+            missing.append(NodeName(line.removeprefix("Node ").removesuffix(" not found")))
+        elif lines:
+            lines[-1] += " " + line
+        else:
+            raise IncompleteObservationError(f"scontrol wrote a line that is not a node: {line[:200]!r}")
+    return lines, missing
+
+
+def _whole_lines(output: bytes, program: str) -> list[str]:
+    text = output.decode("utf-8", errors="replace")
+    if text and not text.endswith("\n"):
+        raise IncompleteObservationError(f"the answer of {program} is cut off: ...{text[-80:]!r}")
+    return [line for line in text.split("\n") if line and not line.isspace()]
