@@ -143,17 +143,19 @@ class SpoolDrain:
             descriptor = os.open(self._folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             return _Spooled(name, b"", error.strerror or "")
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             facts = os.fstat(descriptor)
             if not stat.S_ISREG(facts.st_mode):
                 return _Spooled(name, b"", "not a plain file")
             if facts.st_uid not in self._allowed_uids:
                 fault = f"written by uid {facts.st_uid}, which may not speak here"
                 return _Spooled(name, b"", fault, Rejection.NOT_PERMITTED)
-            try:
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
                 return _Spooled(name, file.read(LINE_BYTES_MAX + 1))
-            except OSError as error:
-                return _Spooled(name, b"", error.strerror or "")
+        except OSError as error:
+            return _Spooled(name, b"", str(error.strerror))
+        finally:
+            os.close(descriptor)
 
 
 def _remove_if_old(path: Path, now: float) -> None:

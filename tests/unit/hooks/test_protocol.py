@@ -51,8 +51,9 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(GateRequest, job_id=job_ids, nodes=hostlists),
     st.builds(Reply, ok=st.booleans(), error=texts, permanent=st.booleans(), waiting=st.booleans(), reason=texts),
 )
+finite_floats = st.floats(allow_nan=False, allow_infinity=False)  # JSON has no others
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    st.none() | st.booleans() | st.integers() | finite_floats | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
