@@ -1,0 +1,257 @@
+"""Everything of one lab, in the order in which it has to come up and go down."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import os
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import structlog
+import yaml
+
+import resume_suspend
+from clustermgtd import settings
+from clustermgtd.adapters.aws.session import AwsSession
+from clustermgtd.errors import ClustermgtdError
+from clustermgtd.lab import door, leftovers
+from clustermgtd.lab.aws import AwsEndpoints
+from clustermgtd.lab.claims import count_open_claims
+from clustermgtd.lab.cluster_files import Chosen, cluster_text, localise, scenario_for
+from clustermgtd.lab.daemon_process import DaemonProcess
+from clustermgtd.lab.ec2.records import Ec2Event, InstanceRecord
+from clustermgtd.lab.environment import aws_variables
+from clustermgtd.lab.folder import LabFolder
+from clustermgtd.lab.imds import Metadata, MetadataServer
+from clustermgtd.lab.instances import InstanceHost, InstanceSupervisor
+from clustermgtd.lab.slurm import SlurmControl
+from clustermgtd.lab.slurm_files import PortReservation, SlurmPorts, find_program
+from clustermgtd.node.arguments import AgentArguments
+from clustermgtd.settings.slurm_conf import SlurmSite, render
+from resume_suspend.programs import write_programs
+
+_EVENTS_KEPT = 1000
+_RECONCILE_PERIOD_S = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+class LabSite:
+    """AWS endpoints, Slurm, instances, daemon. `start`, then `run` until cancelled, then `close`."""
+
+    def __init__(self, folder: LabFolder, chosen: Chosen, progress: Callable[[str], None]) -> None:
+        """Choose ports and read the files.
+
+        Raises:
+            ConfigurationError: a file is wrong (all problems at once), or there are no ports.
+        """
+        self.folder = folder
+        self._progress = progress
+        text = cluster_text(chosen)
+        node_count = len(_load(text, folder, metrics_port=0).node_names)
+        self._reservation = PortReservation.take(node_count + 3)
+        first = self._reservation.first
+        self.ports = {"slurmctld": first, "first_node": first + 1, "aws": first + 1 + node_count}
+        self.ports["metrics"] = self.ports["aws"] + 1
+        self.settings = _load(text, folder, self.ports["metrics"])
+        subnets = {name for queue in self.settings.scheduling.slurm_queues for name in queue.networking.subnet_ids}
+        self.region = self.settings.region or "us-east-1"
+        scenario = scenario_for(chosen, self.region, subnets)
+        self._metadata = MetadataServer(self._metadata_of, time.time)
+        self.aws = AwsEndpoints(
+            scenario,
+            port=self.ports["aws"],
+            extra_routes=[*self._metadata.routes(), *door.routes(self)],
+        )
+        self.slurm = SlurmControl(folder.slurm, ports=SlurmPorts(self.ports["slurmctld"], self.ports["first_node"]))
+        self._session = AwsSession(self.region, endpoint_url=f"http://127.0.0.1:{self.ports['aws']}")
+        self._instances: InstanceSupervisor | None = None
+        self._daemon: DaemonProcess | None = None
+        self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS_KEPT)
+        self._event_count = 0
+        self._states: dict[str, str] = {}
+        self._wake = asyncio.Event()
+
+    @property
+    def metrics_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports['metrics']}/metrics"
+
+    async def start(self) -> None:
+        """Bring everything up; returns when all of it answers.
+
+        Raises:
+            ConfigurationError: something did not come up; why is in the message. What was started is still there:
+                `close` ends it.
+        """
+        started_at = time.monotonic()
+        await self.aws.start()
+        self.aws.listen(self._on_event)
+        self._progress(f"AWS endpoints answer at {self.aws.endpoint_url}")
+        variables = {
+            **aws_variables(self.aws.endpoint_url, self.region),
+            leftovers.LAB_MARKER: str(self.folder.path),
+            "SLURM_CONF": str(self.folder.slurm_conf),
+        }
+        self._instances = InstanceSupervisor(self._host(variables), self._power_off)
+        self._write_slurm_conf()
+        await self.slurm.start()
+        self._progress(f"slurmctld answers on port {self.ports['slurmctld']}, {len(self.settings.node_names)} nodes")
+        self._daemon = DaemonProcess(self.folder.cluster_yaml, self.folder.daemon_log, variables)
+        await self._daemon.start()
+        self._progress(f"clustermgtd is ready, metrics at {self.metrics_url}")
+        self._progress(f"the lab is up after {time.monotonic() - started_at:.1f} s")
+
+    async def run(self) -> None:
+        """Keep the process trees like EC2's model, until cancelled."""
+        assert self._instances is not None
+        while True:
+            self._wake.clear()
+            records = self.aws.model.instances()
+            self._states.update({record.id: record.state for record in records})
+            await self._instances.reconcile({r.id: self._metadata_for(r) for r in records if r.state == "running"})
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_RECONCILE_PERIOD_S):
+                    await self._wake.wait()
+
+    async def close(self) -> None:
+        """End everything, the last started first; goes on past what fails."""
+        closers: list[Callable[[], Awaitable[object]]] = [self.slurm.stop, self._close_session, self.aws.close]
+        if self._instances is not None:
+            closers.insert(0, self._instances.close)
+        if self._daemon is not None:
+            closers.insert(0, self._daemon.stop)
+        for closer in closers:
+            try:
+                await closer()
+            except (ClustermgtdError, OSError) as error:
+                _log.warning("lab.close_failed", error=str(error))
+        self._reservation.close()
+
+    async def describe(self, since: int) -> Mapping[str, Any]:
+        """See `door.Switchboard`."""
+        records = self.aws.model.instances()
+        self._states.update({record.id: record.state for record in records})
+        daemon = self._daemon
+        return {
+            "region": self.region,
+            "endpoint_url": self.aws.endpoint_url,
+            "metrics_url": self.metrics_url,
+            "table": self.settings.clustermgtd.table_name,
+            "ports": self.ports,
+            "pids": {"supervisor": os.getpid(), "daemon": daemon.pid if daemon else None, **self.slurm.pids()},
+            "instance_pids": dict(self._instances.pids) if self._instances else {},
+            "daemon_status": daemon.status if daemon else "",
+            "daemon_exit_code": daemon.exit_code if daemon else None,
+            "instances": dict(sorted(Counter(record.state for record in records).items())),
+            "launched": len(self._states),
+            "terminated": sum(state == "terminated" for state in self._states.values()),
+            "open_claims": await count_open_claims(self._session, self.settings.clustermgtd.table_name),
+            "event_count": self._event_count,
+            "events": [event for event in self._events if event["number"] >= since],
+        }
+
+    async def start_daemon(self) -> None:
+        """See `door.Switchboard`."""
+        assert self._daemon is not None
+        await self._daemon.start()
+
+    async def stop_daemon(self) -> None:
+        """See `door.Switchboard`."""
+        assert self._daemon is not None
+        await self._daemon.stop()
+
+    async def _close_session(self) -> None:
+        await self._session.__aexit__(None, None, None)
+
+    def _host(self, variables: Mapping[str, str]) -> InstanceHost:
+        agent = AgentArguments(
+            table=self.settings.clustermgtd.table_name,
+            region=self.region,
+            conf_file=str(self.folder.slurm_conf),
+            slurmd=find_program("slurmd"),
+            give_up_s=self.settings.clustermgtd.node_agent.give_up_seconds,
+            power_off_command="",  # the machine ends with the agent
+            console="",  # stderr is the console
+        )
+        return InstanceHost(self.folder.path, self.aws.endpoint_url, variables, agent)
+
+    def _write_slurm_conf(self) -> None:
+        hooks = self.settings.clustermgtd.hooks
+        programs = write_programs(
+            self.folder.path / "programs",
+            Path(sys.executable),
+            Path(resume_suspend.__file__).parent.parent,
+            {
+                "CLUSTERMGTD_SOCKET": hooks.socket_path,
+                "CLUSTERMGTD_SPOOL": hooks.spool_dir,
+                leftovers.LAB_MARKER: str(self.folder.path),
+            },
+        )
+        site = SlurmSite(
+            resume_program=str(programs["resume"]),
+            suspend_program=str(programs["suspend"]),
+            resume_fail_program=str(programs["resume_fail"]),
+            prolog_slurmctld=str(programs["start_gate"]),
+            node_address="127.0.0.1",
+            node_port_base=self.ports["first_node"],
+        )
+        self.slurm.write_conf(render(self.settings, site))
+
+    def _metadata_of(self, instance: str) -> Metadata | None:
+        record = next((r for r in self.aws.model.instances() if r.id == instance), None)
+        return self._metadata_for(record) if record is not None and record.state == "running" else None
+
+    def _metadata_for(self, record: InstanceRecord) -> Metadata:
+        shows_tags = record.data.metadata_options.get("InstanceMetadataTags") == "enabled"
+        return Metadata(
+            instance_id=record.id,
+            instance_type=record.instance_type,
+            private_address=record.private_address,
+            zone=record.zone,
+            image_id=record.data.image_id,
+            is_spot=record.is_spot,
+            launched_at=record.launched_at,
+            tags=record.tags if shows_tags else {},
+            user_data=_decoded(record.data.user_data),
+            spot_notice_at=self.aws.model.reclaim_at(record.id),
+        )
+
+    async def _power_off(self, instance: str) -> None:
+        console = self.folder.path / "instances" / instance / "console.log"
+        self.aws.model.consoles.append(instance, console.read_text(errors="replace"))
+        self.aws.model.kill_instance(instance, time.time())
+
+    def _on_event(self, event: Ec2Event) -> None:
+        self._events.append(
+            {
+                "number": self._event_count,
+                "at": event.at,
+                "kind": event.kind.value,
+                "instance_id": event.instance_id,
+                "state": event.state,
+            }
+        )
+        self._event_count += 1
+        self._wake.set()
+
+
+def _load(text: str, folder: LabFolder, metrics_port: int) -> settings.Settings:
+    """The site's cluster.yaml, localised, written into the lab's folder and read back as the daemon will read it."""
+    localised = yaml.safe_dump(localise(text, folder, metrics_port), sort_keys=False)
+    folder.cluster_yaml.write_text(localised, encoding="utf-8")
+    return settings.load(folder.cluster_yaml)
+
+
+def _decoded(user_data: str) -> str:
+    """Plain text; what is not text (a gzip, say) is none of the agent's business."""
+    try:
+        return base64.b64decode(user_data).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
