@@ -132,23 +132,24 @@ class HookRejection(StrEnum):
     """A bound was reached: connections or inbox."""
     TIMED_OUT = "timed-out"
     """The peer did not finish its request in time."""
+    UNREADABLE = "unreadable"
+    """The spool folder, or a file in it, cannot be read, moved or removed."""
 
 
-class GateAnswer(StrEnum):
-    """Why the start gate let a job's prolog go."""
+class GateReason(StrEnum):
+    """Why the start gate let a job go; the words of `reconcile.start_gate`."""
 
     READY = "ready"
-    """The job's nodes became ready while it waited."""
-    ALREADY_READY = "already-ready"
-    JOB_GONE = "job-gone"
-    """Slurm requeues or has ended the job."""
-    TIMED_OUT = "timed-out"
-    TOO_MANY = "too-many"
-    """The number of waiting prologs is at its bound."""
+    """The job's nodes have registered."""
+    NOT_CONFIGURING = "not-configuring"
+    """Slurm requeued or cancelled the job, or it has ended."""
+    FULL = "full"
+    """As many jobs wait as may."""
+    DEADLINE = "deadline"
+    UNREADABLE = "unreadable"
+    """Slurm could not be asked."""
     STOPPING = "stopping"
     """The daemon stops."""
-    UNKNOWN = "unknown"
-    """Slurm could not be asked."""
 
 
 class Port(StrEnum):
@@ -211,7 +212,7 @@ FAILURE = Label("kind", tuple(FailureKind))
 HOOK_KIND = Label("kind", tuple(HookKind))
 HOOK_SOURCE = Label("source", tuple(HookSource))
 HOOK_REJECTION = Label("reason", tuple(HookRejection))
-GATE_ANSWER = Label("reason", tuple(GateAnswer))
+GATE_REASON = Label("reason", tuple(GateReason))
 PORT = Label("port", tuple(Port))
 CALL_OUTCOME = Label("outcome", tuple(call_outcomes()))
 BOOT_PHASE = Label("phase", tuple(BootPhase))

@@ -114,7 +114,7 @@ class Metrics:
         )
         self._spool = d.gauge("spool_files", "Hook requests that wait in the spool folder.")
         self._gate_answers = d.counter(
-            "start_gate_answers_total", "Jobs' prologs that were let go, by why.", labels.GATE_ANSWER
+            "start_gate_answers_total", "Jobs' prologs that were let go, by why.", labels.GATE_REASON
         )
         self._gate_waiting = d.gauge("start_gate_waiting", "Jobs' prologs that wait for their nodes.")
 
@@ -124,8 +124,8 @@ class Metrics:
             self._ticks.labels(outcome)
         for rejection in labels.HookRejection:
             self._hooks_rejected.labels(rejection)
-        for answer in labels.GateAnswer:
-            self._gate_answers.labels(answer)
+        for reason in labels.GateReason:
+            self._gate_answers.labels(reason)
         for kind in labels.HookKind:
             for source in labels.HookSource:
                 self._hooks.labels(kind, source)
@@ -220,7 +220,7 @@ class Metrics:
     def spool(self, files: int) -> None:
         self._spool.set(files)
 
-    def gate_answer(self, reason: labels.GateAnswer) -> None:
+    def gate_answer(self, reason: labels.GateReason) -> None:
         self._gate_answers.labels(reason).inc()
 
     def gate_waiting(self, count: int) -> None:

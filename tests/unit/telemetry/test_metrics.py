@@ -122,7 +122,7 @@ def test_the_rest_is_counted_where_it_belongs(metrics: Metrics) -> None:
     metrics.inbox(5)
     metrics.spool(6)
     metrics.gate_waiting(7)
-    metrics.gate_answer(labels.GateAnswer.READY)
+    metrics.gate_answer(labels.GateReason.READY)
     metrics.hook_request(labels.HookKind.RESUME, labels.HookSource.SPOOL)
     metrics.hook_rejected(labels.HookRejection.BUSY)
     metrics.launch_error(FailureKind.QUOTA, Market.ON_DEMAND)
