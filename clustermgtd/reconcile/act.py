@@ -76,10 +76,12 @@ class Actor:
             if not isinstance(action, RecordLaunch | StartLaunch):
                 await self._effect(action)
 
-    async def settle(self) -> None:
-        """Wait for launch calls that are being made."""
-        while self._background:
-            await asyncio.wait(self._background)
+    async def settle(self, seconds: float) -> None:
+        """Wait for launch calls that are being made for at most so long, then break them off."""
+        if self._background:
+            _, late = await asyncio.wait(self._background, timeout=seconds)
+            for task in late:
+                task.cancel()
 
     async def _record(self, action: RecordLaunch) -> None:
         async with self._calls:

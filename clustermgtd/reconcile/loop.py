@@ -11,6 +11,7 @@ import structlog
 from clustermgtd.decide.plan import decide
 from clustermgtd.errors import ClustermgtdError, FencedError
 from clustermgtd.model.claim import ClaimState
+from clustermgtd.model.hostlist import fold
 from clustermgtd.model.policy import Policy
 from clustermgtd.model.snapshot import Memory, Plan, Snapshot
 from clustermgtd.ports.clock import Clock
@@ -23,6 +24,7 @@ from clustermgtd.reconcile.observer import LoopObserver
 
 log = structlog.get_logger(__name__)
 
+STOP_S = 10.0
 _SETTLED = frozenset({ClaimState.READY, ClaimState.TERMINATED})
 
 
@@ -58,18 +60,29 @@ class Loop:
         self.actor.on_launch_settled = self.inbox.wake
         self.memory = Memory()
         self.ticks = 0
+        self._is_stopping = False
 
     async def run(self, policy: Callable[[], Policy], pace: Callable[[], Pace]) -> None:
-        """Tick for ever. Policy and pace are asked for anew each time, so that a reload is a swap.
+        """Tick until `stop`. Policy and pace are asked for anew each time, so that a reload is a swap.
+
+        Launch calls that are being made when it stops get `STOP_S` to be answered and recorded; one that is not
+        stays an intent, and the next daemon finds out what became of it.
 
         Raises:
-            FencedError: another daemon took over.
+            FencedError: another daemon took over (in an ExceptionGroup).
         """
         async with asyncio.TaskGroup() as group:
-            while True:
+            while not self._is_stopping:
                 pause = await self.tick(policy(), pace(), group)
-                await self._clock.sleep(pace().between_s)
-                await self.inbox.wait(max(0.0, pause - pace().between_s))
+                if not self._is_stopping:
+                    await self._clock.sleep(pace().between_s)
+                    await self.inbox.wait(max(0.0, pause - pace().between_s))
+            await self.actor.settle(STOP_S)
+
+    def stop(self) -> None:
+        """End `run` after the present tick."""
+        self._is_stopping = True
+        self.inbox.wake()
 
     async def tick(self, policy: Policy, pace: Pace, group: asyncio.TaskGroup) -> float:
         """One round; returns the seconds until the next one is due if nothing wakes the loop.
@@ -78,26 +91,26 @@ class Loop:
         """
         self.ticks += 1
         started = self._clock.monotonic()
-        hints = self.inbox.drain()
+        letters = self.inbox.drain()
         with structlog.contextvars.bound_contextvars(tick=self.ticks):
             try:
                 snapshot, plan = await self._round(policy, group)
             except FencedError:
                 raise
             except ClustermgtdError as error:
-                self.inbox.put_back(hints)
+                self.inbox.put_back(letters)
                 duration = self._clock.monotonic() - started
                 log.warning("tick_failed", error=str(error), kind=type(error).__name__, seconds=round(duration, 3))
                 self._observer.tick_failed(error, duration)
                 return pace.failed_s
-            for hint in hints:
-                hint.on_stored()
+            for letter in letters:
+                letter.on_stored()
             duration = self._clock.monotonic() - started
             self._observer.tick_done(snapshot, plan, duration)
             log.log(
                 20 if plan.actions else 10,
                 "tick",
-                hints=len(hints),
+                hints=[f"{letter.hint.kind} {fold(letter.hint.nodes)}" for letter in letters],
                 actions=len(plan.actions),
                 nodes=len(snapshot.nodes),
                 instances=sum(i.is_live for i in snapshot.instances.values()),

@@ -28,7 +28,7 @@ class FakeTable:
 class FakeClaimStore:
     table: FakeTable = field(default_factory=FakeTable)
     faults: Faults = field(default_factory=Faults)
-    """By method: `begin_term`, `load`, `put`, `boot_phases`."""
+    """By method: `begin_term`, `confirm_term`, `load`, `put`, `boot_phases`."""
     puts: int = 0
     _epoch: int = 0
 
@@ -38,6 +38,11 @@ class FakeClaimStore:
             self.table.holder = holder
         self._epoch = self.table.epoch
         return Term(self.table.incarnation, self._epoch)
+
+    async def confirm_term(self) -> None:
+        with self.faults.around("confirm_term"):
+            if self._epoch != self.table.epoch or not self._epoch:
+                raise FencedError(f"term {self._epoch} is over, {self.table.holder!r} writes now")
 
     async def load(self) -> Mapping[LaunchToken, Launch]:
         with self.faults.around("load"):

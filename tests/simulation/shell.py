@@ -13,7 +13,7 @@ from typing import Any
 import async_solipsism
 
 from clustermgtd.errors import FencedError, TransientError
-from clustermgtd.model.action import TerminateInstances
+from clustermgtd.model.action import Action, TerminateInstances
 from clustermgtd.model.claim import Launch, LaunchResult, TerminateResult
 from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName
 from clustermgtd.model.instance import Instance
@@ -24,7 +24,6 @@ from clustermgtd.ports.claim_store import Term
 from clustermgtd.ports.scheduler import SchedulerView
 from clustermgtd.reconcile.ledger import Ledger
 from clustermgtd.reconcile.loop import Loop, Pace
-from clustermgtd.reconcile.observer import LoopObserver
 from tests.simulation.invariants import check_after_step, check_node_update, check_termination
 from tests.simulation.world import START, TROUBLE, World
 
@@ -151,7 +150,7 @@ class WorldScheduler:
         await self._latency()
 
 
-class Checks(LoopObserver):
+class Checks:
     """Invariants at the moments that the loop tells about, and how long it has had nothing to do."""
 
     def __init__(self, world: World) -> None:
@@ -166,6 +165,12 @@ class Checks(LoopObserver):
     def tick_failed(self, error: Exception, duration_s: float) -> None:
         self.failed += 1
         check_after_step(self._world)
+
+    def action_applied(self, action: Action, outcome: str) -> None:
+        self._world.counts[type(action).__name__] += 1
+
+    def launch_done(self, launch: Launch, result: LaunchResult, duration_s: float) -> None:
+        self._world.note(f"CreateFleet {launch.token}: {sorted(launch.instances)}")
 
 
 class CheckedFleet(WorldFleet):

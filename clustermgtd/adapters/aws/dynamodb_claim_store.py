@@ -24,7 +24,7 @@ from clustermgtd.errors import (
     NotFoundError,
     ThrottledError,
 )
-from clustermgtd.model.claim import Launch
+from clustermgtd.model.claim import BACKED, Launch
 from clustermgtd.model.ids import InstanceId, LaunchToken
 from clustermgtd.ports.claim_store import Term
 
@@ -79,6 +79,12 @@ class DynamoDbClaimStore:
         self._epoch = int(leader["Epoch"]["N"])
         self._read = {}
         return Term(leader["Incarnation"]["S"], self._epoch)
+
+    async def confirm_term(self) -> None:
+        """One consistent GetItem."""
+        leader = await self._get(LEADER_ID)
+        if leader is None or int(leader["Epoch"]["N"]) != self._epoch:
+            raise FencedError(f"table {self._table}: term {self._epoch} of this daemon is over", code="Fenced")
 
     async def load(self) -> Mapping[LaunchToken, Launch]:
         """One GetItem for the set of open launches, one BatchGetItem per hundred of them."""
@@ -146,7 +152,7 @@ class DynamoDbClaimStore:
             "Epoch": {"N": str(self._epoch)},
             "IsOpen": {"BOOL": written.is_open},
             "Body": {"S": body} if isinstance(body, str) else {"B": body},
-            "Nodes": {"M": {claim.instance: {"S": claim.node} for claim in written.claims if claim.instance}},
+            "Nodes": {"M": {claim.instance: {"S": claim.node} for claim in written.claims if claim.state in BACKED}},
             "CreatedAt": _number(written.created_at),
         }
         if not written.is_open:

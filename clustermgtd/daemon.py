@@ -1,0 +1,369 @@
+"""The composition root: the only module that knows every concrete class."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import random
+import shutil
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from clustermgtd import __version__
+from clustermgtd.adapters.aws.dynamodb_claim_store import DynamoDbClaimStore
+from clustermgtd.adapters.aws.ec2_fleet import Ec2Fleet
+from clustermgtd.adapters.aws.launch_templates import ensure as ensure_templates
+from clustermgtd.adapters.aws.session import AwsSession
+from clustermgtd.adapters.slurm.command_line import CommandLineScheduler
+from clustermgtd.adapters.system.loop_clock import LoopClock
+from clustermgtd.adapters.system.systemd import Notifier
+from clustermgtd.errors import ConfigurationError, FencedError, TransientError
+from clustermgtd.intake.hooks import HookServer, HookServerSettings
+from clustermgtd.intake.listener import inherited_fd
+from clustermgtd.intake.observer import Rejection, Source
+from clustermgtd.model.hostlist import fold
+from clustermgtd.model.ids import JobId, NodeName
+from clustermgtd.model.policy import Policy
+from clustermgtd.node.arguments import AgentArguments
+from clustermgtd.node.user_data import user_data
+from clustermgtd.reconcile.ledger import Ledger
+from clustermgtd.reconcile.loop import Loop, Pace
+from clustermgtd.reconcile.observer import Observers
+from clustermgtd.reconcile.retry import Retry, RetryPolicy
+from clustermgtd.reconcile.start_gate import GateAnswer, StartGate
+from clustermgtd.reconcile.status import Status
+from clustermgtd.settings import Settings, load
+from clustermgtd.settings.policy import build_policy, template_specs
+from clustermgtd.telemetry import labels
+from clustermgtd.telemetry.exposition import Health, MetricsServer
+from clustermgtd.telemetry.instrument import InstrumentedClaimStore, InstrumentedFleet, InstrumentedScheduler
+from clustermgtd.telemetry.logging import LogFormat, LogLevel, configure
+from clustermgtd.telemetry.loop_metrics import LoopMetrics
+from clustermgtd.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+EXIT_OK = 0
+EXIT_UNAVAILABLE = 75
+"""AWS or Slurm did not answer at the start: worth another try by the service manager."""
+EXIT_FENCED = 76
+"""Another daemon took over: starting again would take it back, so the service manager must not."""
+EXIT_CONFIGURATION = 78
+"""A human has to change something first."""
+
+_START = RetryPolicy(attempts_max=20, deadline_s=120.0, first_delay_s=0.5, delay_max_s=10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """What a reload swaps as a whole."""
+
+    settings: Settings
+    policy: Policy
+
+    @property
+    def pace(self) -> Pace:
+        period = self.settings.clustermgtd.period_seconds
+        return Pace(quiet_s=period, waiting_s=min(5.0, period))
+
+
+class HookCounts:
+    """Counts and logs what comes over the socket and from the spool."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def accepted(self, kind: str, source: Source) -> None:
+        self._metrics.hook_request(labels.HookKind(kind), labels.HookSource(source))
+
+    def rejected(self, reason: Rejection, source: Source, detail: str) -> None:
+        self._metrics.hook_rejected(labels.HookRejection(reason))
+        log.warning("hook_rejected", reason=reason, source=source, detail=detail)
+
+
+class CountedGate:
+    """The start gate, with its answers counted."""
+
+    def __init__(self, gate: StartGate, metrics: Metrics) -> None:
+        self._gate = gate
+        self._metrics = metrics
+
+    async def wait(self, job_id: JobId, nodes: Sequence[NodeName]) -> GateAnswer:
+        self._metrics.gate_waiting(self._gate.waiting + 1)
+        try:
+            answer = await self._gate.wait(job_id, nodes)
+        finally:
+            self._metrics.gate_waiting(self._gate.waiting)
+        self._metrics.gate_answer(labels.GateReason(answer.reason))
+        log.info("start_gate_opened", job_id=job_id, reason=answer.reason)
+        return answer
+
+
+class Daemon:
+    """One daemon over one cluster.yaml."""
+
+    def __init__(self, config: Path) -> None:
+        self._config = config
+        self._clock = LoopClock()
+        self._notifier = Notifier.from_environment(os.environ)
+        self._metrics_registry = CollectorRegistry()
+        self._metrics = Metrics(self._metrics_registry)
+        self._metrics.started(__version__)
+        self._stop = asyncio.Event()
+        self._reload = asyncio.Event()
+
+    async def run(self, settings: Settings) -> None:
+        """Serve until SIGTERM or SIGINT.
+
+        Raises:
+            ConfigurationError: something a human has to change.
+            TransientError: AWS or Slurm did not answer at the start.
+            FencedError: another daemon took over.
+        """
+        with self._signals():
+            async with AwsSession(settings.region or "") as session:
+                await self._serve(session, settings)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        handlers = {signal.SIGTERM: self._stop, signal.SIGINT: self._stop, signal.SIGHUP: self._reload}
+        for number, event in handlers.items():
+            loop.add_signal_handler(number, event.set)
+        try:
+            yield
+        finally:
+            for number in handlers:
+                loop.remove_signal_handler(number)
+
+    async def _serve(self, session: AwsSession, settings: Settings) -> None:
+        own = settings.clustermgtd
+        store = DynamoDbClaimStore(session, own.table_name)
+        fleet = InstrumentedFleet(Ec2Fleet(session, settings.cluster_name), self._metrics, self._clock)
+        scheduler = InstrumentedScheduler(
+            _scheduler(settings),
+            self._metrics,
+            self._clock,
+        )
+        ledger = Ledger(InstrumentedClaimStore(store, self._metrics, self._clock))
+        status = Status(self._clock, self._notifier.status)
+        loop = Loop(fleet, scheduler, ledger, self._clock, Observers([LoopMetrics(self._metrics), status]))
+        self._configured = await self._start(session, store, ledger, settings)
+
+        gate = StartGate(
+            scheduler, self._clock, own.slurm.start_gate.max_waiting, own.slurm.start_gate.deadline_seconds
+        )
+        hooks = HookServer(
+            _hook_settings(settings),
+            loop.inbox,
+            CountedGate(gate, self._metrics),
+            self._clock,
+            HookCounts(self._metrics),
+        )
+        async with _cancelled_at_the_end() as start:
+            if own.metrics.enabled:
+                server = MetricsServer(
+                    own.metrics.address,
+                    own.metrics.port,
+                    self._metrics_registry,
+                    lambda: _health(status, own.period_seconds),
+                )
+                port = server.bind()
+                log.info("metrics_served", address=own.metrics.address, port=port)
+                start(server.run(), "metrics")
+            start(gate.run(), "start gate")
+            start(hooks.run(), "hooks")
+            start(self._keep_watchdog(status), "watchdog")
+            start(self._reload_on_request(session), "reload")
+            start(self._stop_on_request(loop), "stop")
+            await hooks.listening.wait()
+            self._notifier.ready("serving")
+            log.info("daemon_ready", version=__version__, pid=os.getpid(), cluster=settings.cluster_name)
+            await loop.run(lambda: self._configured.policy, lambda: self._configured.pace)
+            self._notifier.stopping()
+            log.info("daemon_stopped")
+
+    async def _start(
+        self, session: AwsSession, store: DynamoDbClaimStore, ledger: Ledger, settings: Settings
+    ) -> Configured:
+        """Table, launch templates, policy and term: everything the first tick needs."""
+        retry = Retry(_START, self._clock, random.random)
+        tags = {"clustermgtd:cluster": settings.cluster_name}
+        await retry("ensure_table", lambda: store.ensure_table(tags))
+        configured = await retry("ensure_templates", lambda: _configure(session, settings))
+        term = await retry("begin_term", lambda: ledger.begin(f"{socket.gethostname()}:{os.getpid()}"))
+        self._metrics.term_began(term.epoch)
+        self._metrics.use_queues(sorted({key.queue for key in configured.policy.compute_resources}))
+        log.info("term_began", epoch=term.epoch, open_launches=len(ledger.launches))
+        return configured
+
+    async def _stop_on_request(self, loop: Loop) -> None:
+        await self._stop.wait()
+        log.info("daemon_stopping")
+        loop.stop()
+
+    async def _keep_watchdog(self, status: Status) -> None:
+        interval = self._notifier.watchdog_interval_s
+        while interval is not None:
+            if status.is_alive(self._configured.settings.clustermgtd.period_seconds):
+                self._notifier.watchdog()
+            await self._clock.sleep(interval / 2)
+
+    async def _reload_on_request(self, session: AwsSession) -> None:
+        """SIGHUP: the new file is taken whole, or refused and the old one stays."""
+        while True:
+            await self._reload.wait()
+            self._reload.clear()
+            self._notifier.reloading()
+            try:
+                settings = await asyncio.to_thread(load, self._config)
+                _refuse_restart_only(self._configured.settings, settings)
+                self._configured = await _configure(session, settings)
+                self._metrics.use_queues(sorted({key.queue for key in self._configured.policy.compute_resources}))
+            except (ConfigurationError, TransientError) as error:
+                log.error("reload_refused", error=str(error))  # noqa: TRY400 - the message says it all
+            else:
+                log.info("reload_done", nodes=len(self._configured.policy.nodes))
+            self._notifier.ready("serving")
+
+
+async def _configure(session: AwsSession, settings: Settings) -> Configured:
+    own = settings.clustermgtd
+    text = user_data(
+        AgentArguments(
+            table=own.table_name,
+            region=settings.region or "",
+            conf_server=own.node_agent.conf_server or socket.gethostname(),
+            give_up_s=own.node_agent.give_up_seconds,
+        )
+    )
+    templates = await ensure_templates(session, settings.cluster_name, template_specs(settings, text))
+    return Configured(settings, build_policy(settings, templates))
+
+
+def _refuse_restart_only(old: Settings, new: Settings) -> None:
+    """Some keys are read once.
+
+    Raises:
+        ConfigurationError: naming those that differ.
+    """
+    before, after = old.clustermgtd, new.clustermgtd
+    pairs: Mapping[str, tuple[object, object]] = {
+        "Region": (old.region, new.region),
+        "Clustermgtd.ClusterName": (old.cluster_name, new.cluster_name),
+        "Clustermgtd.Table": (before.table_name, after.table_name),
+        "Clustermgtd.Hooks": (before.hooks, after.hooks),
+        "Clustermgtd.Metrics": (before.metrics, after.metrics),
+        "Clustermgtd.Slurm": (before.slurm, after.slurm),
+        "Clustermgtd.Log": (before.log, after.log),
+    }
+    changed = [name for name, (was, will) in pairs.items() if was != will]
+    if changed:
+        raise ConfigurationError(f"{', '.join(changed)} cannot change while the daemon runs: restart it")
+
+
+def _health(status: Status, period_s: float) -> Health:
+    detail: dict[str, str | float] = {"status": status.text, "last_tick_age_s": round(status.last_success_age_s, 1)}
+    return Health(status.is_healthy(period_s), detail)
+
+
+def _scheduler(settings: Settings) -> CommandLineScheduler:
+    slurm = settings.clustermgtd.slurm
+    scontrol = shutil.which("scontrol", path=slurm.bin_dir or None)
+    if scontrol is None:
+        raise ConfigurationError(f"Clustermgtd.Slurm.BinDir: no scontrol in {slurm.bin_dir or 'PATH'}")
+    conf_file = slurm.conf_file or os.environ.get("SLURM_CONF", "/etc/slurm/slurm.conf")
+    return CommandLineScheduler(
+        Path(scontrol).parent,
+        Path(conf_file),
+        deadline_s=slurm.command_deadline_seconds,
+        report_unreadable=lambda names: log.warning("nodes_unreadable", nodes=fold(names)),
+    )
+
+
+def _hook_settings(settings: Settings) -> HookServerSettings:
+    hooks = settings.clustermgtd.hooks
+    return HookServerSettings(
+        socket_path=Path(hooks.socket_path),
+        spool_folder=Path(hooks.spool_dir),
+        allowed_uids=_uids(hooks.allowed_users),
+        inherited_fd=inherited_fd(os.environ),
+    )
+
+
+def _uids(users: Sequence[str]) -> frozenset[int]:
+    uids = {os.getuid()}
+    for user in users:
+        try:
+            uids.add(pwd.getpwnam(user).pw_uid)
+        except KeyError:
+            log.warning("hook_user_unknown", user=user)
+    return frozenset(uids)
+
+
+class _cancelled_at_the_end:
+    """A TaskGroup whose tasks serve the body and are cancelled when it ends."""
+
+    def __init__(self) -> None:
+        self._group = asyncio.TaskGroup()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Callable[[Awaitable[None], str], None]:
+        await self._group.__aenter__()
+
+        def start(work: Awaitable[None], name: str) -> None:
+            self._tasks.append(self._group.create_task(work, name=name))  # type: ignore[arg-type]
+
+        return start
+
+    async def __aexit__(self, *error: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await self._group.__aexit__(*error)  # type: ignore[arg-type]
+
+
+def run(config: Path) -> int:
+    """Read the file, run the daemon, and say with the exit code why it ended."""
+    try:
+        settings = load(config)
+    except ConfigurationError as error:
+        log.error("configuration_refused", error=str(error))  # noqa: TRY400
+        return EXIT_CONFIGURATION
+    own = settings.clustermgtd
+    output = configure(LogLevel(own.log.level), LogFormat(own.log.format))
+    try:
+        return asyncio.run(_outcome(config, settings))
+    finally:
+        output.close()
+
+
+async def _outcome(config: Path, settings: Settings) -> int:
+    try:
+        await Daemon(config).run(settings)
+    except* FencedError as group:
+        log.error("fenced", error=_first(group))  # noqa: TRY400
+        return_code = EXIT_FENCED
+    except* ConfigurationError as group:
+        log.error("configuration_refused", error=_first(group))  # noqa: TRY400
+        return_code = EXIT_CONFIGURATION
+    except* TransientError as group:
+        log.error("start_failed", error=_first(group))  # noqa: TRY400
+        return_code = EXIT_UNAVAILABLE
+    else:
+        return_code = EXIT_OK
+    return return_code
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> str:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error)
