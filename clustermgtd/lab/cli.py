@@ -112,7 +112,7 @@ def _run(options: argparse.Namespace) -> int:
 def _aws(options: argparse.Namespace) -> int:
     from clustermgtd.lab.aws.cli import run
 
-    return int(run(options.port, options.scenario))
+    return run(options.port, options.scenario)
 
 
 def _demo(options: argparse.Namespace) -> int:

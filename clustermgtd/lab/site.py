@@ -16,17 +16,18 @@ from typing import Any
 
 import structlog
 import yaml
+from aiohttp import web
 
 import resume_suspend
 from clustermgtd import settings
 from clustermgtd.adapters.aws.session import AwsSession
 from clustermgtd.errors import ClustermgtdError
 from clustermgtd.lab import door, leftovers
-from clustermgtd.lab.aws import AwsEndpoints
+from clustermgtd.lab.aws.front import AwsEndpoints
 from clustermgtd.lab.claims import count_open_claims
 from clustermgtd.lab.cluster_files import Chosen, cluster_text, localise, scenario_for
 from clustermgtd.lab.daemon_process import DaemonProcess
-from clustermgtd.lab.ec2.records import Ec2Event, InstanceRecord
+from clustermgtd.lab.ec2.records import Ec2Error, Ec2Event, InstanceRecord
 from clustermgtd.lab.environment import aws_variables
 from clustermgtd.lab.folder import LabFolder
 from clustermgtd.lab.imds import Metadata, MetadataServer
@@ -68,7 +69,7 @@ class LabSite:
         self.aws = AwsEndpoints(
             scenario,
             port=self.ports["aws"],
-            extra_routes=[*self._metadata.routes(), *door.routes(self)],
+            extra_routes=lambda application: _add_routes(application, self._metadata.routes(), door.routes(self)),
         )
         self.slurm = SlurmControl(folder.slurm, ports=SlurmPorts(self.ports["slurmctld"], self.ports["first_node"]))
         self._session = AwsSession(self.region, endpoint_url=f"http://127.0.0.1:{self.ports['aws']}")
@@ -91,8 +92,9 @@ class LabSite:
                 `close` ends it.
         """
         started_at = time.monotonic()
-        await self.aws.start()
         self.aws.listen(self._on_event)
+        await self.aws.start()
+        await self.aws.warm_up()
         self._progress(f"AWS endpoints answer at {self.aws.endpoint_url}")
         variables = {
             **aws_variables(self.aws.endpoint_url, self.region),
@@ -145,7 +147,12 @@ class LabSite:
             "metrics_url": self.metrics_url,
             "table": self.settings.clustermgtd.table_name,
             "ports": self.ports,
-            "pids": {"supervisor": os.getpid(), "daemon": daemon.pid if daemon else None, **self.slurm.pids()},
+            "pids": {
+                "daemon": daemon.pid if daemon else None,
+                "supervisor": os.getpid(),
+                "moto": self.aws.moto_pid,
+                **self.slurm.pids(),
+            },
             "instance_pids": dict(self._instances.pids) if self._instances else {},
             "daemon_status": daemon.status if daemon else "",
             "daemon_exit_code": daemon.exit_code if daemon else None,
@@ -194,19 +201,15 @@ class LabSite:
                 leftovers.LAB_MARKER: str(self.folder.path),
             },
         )
-        site = SlurmSite(
-            resume_program=str(programs["resume"]),
-            suspend_program=str(programs["suspend"]),
-            resume_fail_program=str(programs["resume_fail"]),
-            prolog_slurmctld=str(programs["start_gate"]),
-            node_address="127.0.0.1",
-            node_port_base=self.ports["first_node"],
-        )
+        site = SlurmSite(programs, node_address="127.0.0.1", node_port_base=self.ports["first_node"])
         self.slurm.write_conf(render(self.settings, site))
 
     def _metadata_of(self, instance: str) -> Metadata | None:
-        record = next((r for r in self.aws.model.instances() if r.id == instance), None)
-        return self._metadata_for(record) if record is not None and record.state == "running" else None
+        try:
+            record = self.aws.model.instance(instance)
+        except Ec2Error:
+            return None
+        return self._metadata_for(record) if record.state == "running" else None
 
     def _metadata_for(self, record: InstanceRecord) -> Metadata:
         shows_tags = record.data.metadata_options.get("InstanceMetadataTags") == "enabled"
@@ -227,6 +230,7 @@ class LabSite:
         console = self.folder.path / "instances" / instance / "console.log"
         self.aws.model.consoles.append(instance, console.read_text(errors="replace"))
         self.aws.model.kill_instance(instance, time.time())
+        self.aws.pump()
 
     def _on_event(self, event: Ec2Event) -> None:
         self._events.append(
@@ -240,6 +244,11 @@ class LabSite:
         )
         self._event_count += 1
         self._wake.set()
+
+
+def _add_routes(application: web.Application, *routes: list[web.RouteDef]) -> None:
+    for some in routes:
+        application.add_routes(some)
 
 
 def _load(text: str, folder: LabFolder, metrics_port: int) -> settings.Settings:

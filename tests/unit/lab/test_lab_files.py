@@ -103,7 +103,7 @@ def test_users_are_pointed_at_the_lab_without_its_marker() -> None:
 
 def test_jobs_are_read_from_scontrol() -> None:
     text = (
-        "JobId=3 ArrayJobId=2 ArrayTaskId=1 JobName=array UserId=me(1) JobState=RUNNING Reason=None NodeList=q-[1-2] X\n"
+        "JobId=3 ArrayJobId=2 ArrayTaskId=1 JobName=array JobState=RUNNING Reason=None NodeList=q-[1-2] X\n"
         "JobId=1 JobName=one node UserId=me(1) JobState=PENDING Reason=Resources NodeList=(null)\n"
         "No jobs in the system\n"
     )
