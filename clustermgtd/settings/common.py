@@ -245,6 +245,7 @@ class Dcv(Section):
     """NICE DCV remote desktop."""
 
     enabled: bool = False
+    """Install it."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8443
     """TCP port."""
     allowed_ips: Cidr = "0.0.0.0/0"

@@ -27,6 +27,7 @@ class StartGate(Section):
     """The PrologSlurmctld program that starts a job as soon as its nodes are ready."""
 
     enabled: bool = True
+    """If false, jobs wait for Slurm's own check."""
     max_waiting: Annotated[int, Field(ge=1, le=10_000)] = 500
     """Jobs that may wait at a time; further ones fall back to Slurm's own check every 30 seconds."""
     deadline_seconds: Seconds = 1800.0
@@ -64,6 +65,7 @@ class Metrics(Section):
     """The Prometheus endpoint."""
 
     enabled: bool = True
+    """Serve metrics."""
     address: str = "127.0.0.1"
     """IP address to listen on."""
     port: Annotated[int, Field(ge=0, le=65535)] = 9840
@@ -119,6 +121,9 @@ class NodeAgent(Section):
 
     give_up_seconds: Seconds = 600.0
     """A node that cannot join ends itself after this time, seconds."""
+    conf_server: str | None = None
+    """`host[:port]` of slurmctld that a compute node's slurmd gets its configuration from, several separated by commas;
+    default: the name of the machine that the daemon runs on."""
 
 
 class QueueTimes(Section):
@@ -138,6 +143,7 @@ class Gpus(Section):
     name: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
     """Slurm's GRES type, such as a100."""
     count: Annotated[int, Field(ge=1)]
+    """How many."""
 
 
 class InstanceTypeFacts(Section):
@@ -151,6 +157,7 @@ class InstanceTypeFacts(Section):
     """Threads of one core."""
     gpus: Gpus | None = None
     architecture: Literal["x86_64", "arm64"] = "x86_64"
+    """Instruction set."""
 
     def findings(self) -> Iterator[Finding]:
         if self.v_cpus % self.threads_per_core:

@@ -177,7 +177,8 @@ class _Builder:
         if node.tag not in _SCALAR_TAGS:
             self.problems.append(_problem(location, node, f"unknown YAML tag {node.tag}"))
             return None
-        if node.tag.endswith(":timestamp"):
+        if node.tag.endswith(":timestamp") or ":" in node.value:
+            # dates are not wanted anywhere, and 10:30 is not 630 (YAML 1.1 counts it in sixties)
             return str(node.value)
         try:
             value: Scalar = self._scalars.construct_object(node)

@@ -110,6 +110,7 @@ class Efa(Section):
     """Elastic Fabric Adapter."""
 
     enabled: bool = False
+    """Give every instance one."""
     gdr_support: bool = False
     """GPUDirect RDMA; without effect in current EFA releases."""
 

@@ -34,6 +34,7 @@ class CloudWatchLogs(Section):
     """Logs in CloudWatch."""
 
     enabled: bool = True
+    """If false, there are none."""
     retention_in_days: Literal[0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653] = 180
     """Days; 0 is for ever."""
     deletion_policy: DeletionPolicy = "Retain"
@@ -44,6 +45,7 @@ class LogRotation(Section):
     """Rotation of log files on the nodes."""
 
     enabled: bool = True
+    """If false, there are none."""
 
 
 class Logs(Section):
@@ -57,6 +59,7 @@ class CloudWatchDashboards(Section):
     """A dashboard in CloudWatch."""
 
     enabled: bool = True
+    """If false, there are none."""
 
 
 class Dashboards(Section):
@@ -69,6 +72,7 @@ class Alarms(Section):
     """Alarms on the head node's health."""
 
     enabled: bool = True
+    """If false, there are none."""
 
 
 class Monitoring(Section):
@@ -190,7 +194,9 @@ class LambdaFunctionsVpcConfig(Section):
     """Where Lambda functions run."""
 
     security_group_ids: Annotated[tuple[SecurityGroupId, ...], Field(min_length=1, max_length=5)]
+    """Their security groups."""
     subnet_ids: Annotated[tuple[SubnetIdText, ...], Field(min_length=1, max_length=16)]
+    """Their subnets."""
 
 
 class DeploymentSettings(Section):
