@@ -25,6 +25,7 @@ READ_TIMEOUT_S = 20.0
 POOL_SIZE = 50
 
 _UNREACHABLE = (
+    boto.ConnectionError,
     boto.HTTPClientError,
     ResponseParserError,
     boto.IncompleteReadError,

@@ -1,4 +1,4 @@
-"""A DynamoDB endpoint in a child process, and credentials that reach nothing else."""
+"""AWS endpoints in a child process, and credentials that reach nothing else."""
 
 from __future__ import annotations
 
@@ -26,8 +26,19 @@ def aws_environment() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def dynamodb_endpoint() -> Iterator[str]:
-    """Its URL. Not atomic under concurrent writes: tests here write one after the other."""
+def dynamodb_endpoint(moto_url: str) -> str:
+    """Not atomic under concurrent calls: a `Wire` in front of it lets one through at a time."""
+    return moto_url
+
+
+@pytest.fixture(scope="session")
+def ec2_endpoint(moto_url: str) -> str:
+    """Good for templates and images, not for fleets."""
+    return moto_url
+
+
+@pytest.fixture(scope="session")
+def moto_url() -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
