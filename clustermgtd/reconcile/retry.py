@@ -73,4 +73,9 @@ class Retry:
             before_sleep=note,
             reraise=True,
         )
-        return await retrying(call)
+
+        async def attempt() -> T:
+            """A coroutine function for tenacity, which would not await what a plain callable returns."""
+            return await call()
+
+        return await retrying(attempt)

@@ -92,3 +92,11 @@ def test_a_pause_is_between_half_and_all_of_its_step(attempt: int, random: float
     policy = RetryPolicy(first_delay_s=0.2, delay_max_s=5.0)
     longest = min(5.0, 0.2 * 2 ** min(attempt - 1, 10))
     assert longest / 2 <= policy.delay_s(attempt, random) <= longest
+
+
+def test_a_callable_that_returns_an_awaitable_is_awaited() -> None:
+    async def answer(what: str) -> str:
+        return what
+
+    clock = FakeClock(is_automatic=True)
+    assert asyncio.run(Retry(RetryPolicy(), clock, lambda: 0.0)("put", lambda: answer("stored"))) == "stored"
