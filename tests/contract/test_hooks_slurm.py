@@ -3,165 +3,145 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
 import resume_suspend
+from clustermgtd.adapters.slurm.command_line import CommandLineScheduler
 from clustermgtd.adapters.system.loop_clock import LoopClock
 from clustermgtd.intake.hooks import HookServer, HookServerSettings
-from clustermgtd.lab.slurm import SlurmControl
-from clustermgtd.lab.slurm_files import PortReservation
-from clustermgtd.model.ids import JobId, NodeName
+from clustermgtd.lab.slurm_files import find_program
+from clustermgtd.model.ids import JobId
 from clustermgtd.ports.hint_sink import HintKind
+from clustermgtd.reconcile.start_gate import StartGate
 from resume_suspend.programs import write_programs
-from tests.fakes.hint_sink import FakeSink
+from tests.fakes.hint_sink import FakeSink, RecordingObserver
 from tests.fakes.waiting import until
+from tests.slurm_fixtures import RealSlurm, running_slurm, slurm_folder
+
+__all__ = ["slurm_folder"]
 
 pytestmark = pytest.mark.slurm
 
-
-@dataclass(frozen=True)
-class Opened:
-    reason: str
-
-
-class Gate:
-    """Remembers who came; opens when the test says so."""
-
-    def __init__(self) -> None:
-        self.came: list[tuple[JobId, tuple[NodeName, ...]]] = []
-        self.waiting = 0
-        self.opened = asyncio.Event()
-
-    async def wait(self, job_id: JobId, nodes: Sequence[NodeName]) -> Opened:
-        self.came.append((job_id, tuple(nodes)))
-        self.waiting += 1
-        try:
-            await self.opened.wait()
-        finally:
-            self.waiting -= 1
-        return Opened("ready")
+NODES = ("q1-dy-c5-1", "q1-dy-c5-2", "q1-dy-c5-3")
 
 
 class Site:
-    """A slurmctld with three cloud nodes that calls our programs, and the daemon's side of the hooks."""
+    """A slurmctld that calls our programs, and the daemon's side of the hooks."""
 
-    def __init__(self, root: Path, slurm: SlurmControl) -> None:
-        self.root = root
+    def __init__(self, folder: Path, slurm: RealSlurm) -> None:
+        self.folder = folder
         self.slurm = slurm
         self.sink = FakeSink()
-        self.gate = Gate()
+        self.observer = RecordingObserver()
+        bin_dir = Path(find_program("scontrol")).parent
+        self.gate = StartGate(CommandLineScheduler(bin_dir, slurm.control.paths.conf), LoopClock(), 10, 600.0, 0.2)
 
-    def write_conf(self) -> None:
-        environment = {
-            "CLUSTERMGTD_SOCKET": str(self.root / "hooks.sock"),
-            "CLUSTERMGTD_SPOOL": str(self.root / "hooks"),
-        }
-        package_root = Path(resume_suspend.__file__).parent.parent
-        programs = write_programs(self.root / "programs", Path(sys.executable), package_root, environment)
-        ports = self.slurm.ports
-        self.slurm.write_conf(
-            f"NodeName=q1-dy-c5-[1-3] CPUs=1 State=CLOUD NodeAddr=127.0.0.1 "
-            f"Port=[{ports.first_node}-{ports.first_node + 2}]\n"
-            "PartitionName=q1 Nodes=q1-dy-c5-[1-3] Default=YES State=UP\n",
-            f"""\
-ResumeProgram={programs["resume"]}
-SuspendProgram={programs["suspend"]}
-ResumeFailProgram={programs["resume_fail"]}
-PrologSlurmctld={programs["start_gate"]}
-ResumeTimeout=600
-SuspendTimeout=5
-SuspendTime=3600
-ResumeRate=0
-SuspendRate=0
-SlurmctldParameters=idle_on_node_suspend,power_save_interval=1,power_save_min_interval=0
-SchedulerParameters=sched_min_interval=0,batch_sched_delay=0
-""",
-        )
-
-    @contextlib.asynccontextmanager
+    @asynccontextmanager
     async def daemon(self) -> AsyncIterator[None]:
-        settings = HookServerSettings(
-            self.root / "hooks.sock", self.root / "hooks", frozenset({os.getuid()}), spool_poll_s=0.2
-        )
-        server = HookServer(settings, self.sink, self.gate, LoopClock())
-        running = asyncio.create_task(server.run())
+        uids = frozenset({os.getuid()})
+        settings = HookServerSettings(self.folder / "hooks.sock", self.folder / "hooks", uids, spool_poll_s=0.2)
+        server = HookServer(settings, self.sink, self.gate, LoopClock(), self.observer)
+        running = [asyncio.create_task(server.run()), asyncio.create_task(self.gate.run())]
         try:
             await asyncio.wait_for(server.listening.wait(), 10)
             yield
         finally:
-            running.cancel()
-            await asyncio.wait({running})
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running)
 
     async def submit(self) -> JobId:
-        said = await self.slurm.run("sbatch", "--parsable", "-N3", "-o/dev/null", "--wrap", "true")
-        return JobId(int(said))
+        return await self.slurm.submit(3, seconds=0, extra=(f"--nodelist={','.join(NODES)}",))
 
     async def job_state(self, job_id: JobId) -> str:
-        return (await self.slurm.run("squeue", "-h", "-j", str(job_id), "-o", "%T %r")).strip()
+        return (await self.slurm.control.run("squeue", "-h", "-t", "all", "-j", str(job_id), "-o", "%T")).strip()
+
+    async def update(self, state: str) -> None:
+        await self.slurm.control.run(
+            "scontrol", "update", f"nodename={','.join(NODES)}", f"state={state}", "reason=test"
+        )
 
     def hinted(self, kind: HintKind) -> bool:
         return any(hint.kind is kind for hint in self.sink.hints)
 
+    def spooled(self) -> list[Path]:
+        return sorted((self.folder / "hooks").glob("*.json"))
 
-def play(story: Callable[[Site], Awaitable[None]]) -> None:
+
+def play(folder: Path, story: Callable[[Site], Awaitable[None]]) -> None:
+    (folder / "hooks").mkdir()
+    environment = {"CLUSTERMGTD_SOCKET": str(folder / "hooks.sock"), "CLUSTERMGTD_SPOOL": str(folder / "hooks")}
+    package_root = Path(resume_suspend.__file__).parent.parent
+    programs = write_programs(folder / "programs", Path(sys.executable), package_root, environment)
+
     async def run() -> None:
-        with TemporaryDirectory(prefix="slurm") as root, PortReservation.take(4) as ports:
-            os.chmod(root, 0o755)  # noqa: PTH101 -- slurmctld may run as another user
-            slurm = SlurmControl(Path(root) / "slurm", ports=ports.slurm)
-            site = Site(Path(root), slurm)
-            (site.root / "hooks").mkdir()
-            site.write_conf()
-            await slurm.start()
-            try:
-                await story(site)
-                assert "not configured" not in slurm.paths.controller_log.read_text()
-            finally:
-                await slurm.stop()
+        async with running_slurm(
+            folder,
+            ResumeProgram=str(programs["resume"]),
+            SuspendProgram=str(programs["suspend"]),
+            ResumeFailProgram=str(programs["resume_fail"]),
+            PrologSlurmctld=str(programs["start_gate"]),
+            ResumeTimeout="600",
+        ) as slurm:
+            await story(Site(folder, slurm))
 
     asyncio.run(run())
 
 
-def test_slurmctld_calls_the_programs_and_their_requests_arrive() -> None:
+def test_slurmctld_calls_the_programs_and_a_job_goes_through_the_gate(slurm_folder: Path) -> None:
     async def story(site: Site) -> None:
         async with site.daemon():
             job_id = await site.submit()
             await until(lambda: site.hinted(HintKind.RESUME))
             (hint,) = site.sink.hints
-            nodes = ("q1-dy-c5-1", "q1-dy-c5-2", "q1-dy-c5-3")
-            assert hint.nodes == nodes
+            assert hint.nodes == NODES
             assert hint.note == ""
-            assert [(job.id, job.nodes) for job in hint.jobs] == [(job_id, nodes)]
+            assert [(job.id, job.nodes) for job in hint.jobs] == [(job_id, NODES)]
 
             await until(lambda: site.gate.waiting == 1)
-            assert site.gate.came == [(job_id, nodes)]
-            assert (await site.job_state(job_id)).startswith("CONFIGURING")
+            await site.slurm.boot(*NODES[:2])
+            await asyncio.sleep(1)
+            assert site.gate.waiting == 1, "one node is missing"
+            assert await site.job_state(job_id) == "CONFIGURING"
+            await site.slurm.boot(NODES[2])
+            await until(
+                lambda: f"prolog_running_decr: Configuration for JobId={job_id} is complete" in site.slurm.log()
+            )
+            assert site.gate.waiting == 0
 
-            await site.slurm.run("scancel", str(job_id))
-            site.gate.opened.set()
-            await until(lambda: site.gate.waiting == 0)
-            await site.slurm.run("scontrol", "update", "nodename=q1-dy-c5-[1-3]", "state=down", "reason=test")
-            await site.slurm.run("scontrol", "update", "nodename=q1-dy-c5-[1-3]", "state=power_down")
+            await site.update("power_down")
             await until(lambda: site.hinted(HintKind.SUSPEND))
+        assert site.observer.refused == []
 
-    play(story)
+    play(slurm_folder, story)
 
 
-def test_what_slurmctld_asks_while_no_daemon_runs_waits_in_the_spool() -> None:
+@pytest.mark.parametrize("command", [["scontrol", "requeue"], ["scancel"]], ids=["requeued", "cancelled"])
+def test_the_gate_forgets_a_job_that_is_requeued_or_cancelled(slurm_folder: Path, command: list[str]) -> None:
+    async def story(site: Site) -> None:
+        async with site.daemon():
+            job_id = await site.submit()
+            await until(lambda: site.gate.waiting == 1)
+            await site.slurm.control.run(*command, str(job_id))
+            await until(lambda: site.gate.waiting == 0)
+
+    play(slurm_folder, story)
+
+
+def test_what_slurmctld_asks_while_no_daemon_runs_waits_in_the_spool(slurm_folder: Path) -> None:
     async def story(site: Site) -> None:
         job_id = await site.submit()
-        await until(lambda: any((site.root / "hooks").glob("*.json")))
+        await until(lambda: bool(site.spooled()))
         async with site.daemon():
             await until(lambda: site.hinted(HintKind.RESUME))
             site.sink.store()
         assert site.sink.hints[0].jobs[0].id == job_id
-        assert list((site.root / "hooks").glob("*.json")) == []
+        assert site.spooled() == []
 
-    play(story)
+    play(slurm_folder, story)
