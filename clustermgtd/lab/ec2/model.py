@@ -13,6 +13,7 @@ from clustermgtd.lab.ec2.instances import Filters, InstanceStore, check_id, not_
 from clustermgtd.lab.ec2.launcher import Launcher
 from clustermgtd.lab.ec2.lifecycle import Lifecycle
 from clustermgtd.lab.ec2.pages import cut_page
+from clustermgtd.lab.ec2.placement import PlacementGroups
 from clustermgtd.lab.ec2.records import (
     NO_TAGS,
     Ec2Error,
@@ -49,6 +50,7 @@ class Ec2Model:
         self._life = Lifecycle(scenario, rng, self._store, self.capacity, self.network)
         self.templates = LaunchTemplates(self._life.ids.next)
         self.consoles = Consoles()
+        self.placement_groups = PlacementGroups()
         self.statuses = Statuses(self._store)
         self._requests = TokenBuckets(scenario.request_buckets)
         self._resources = TokenBuckets(scenario.resource_buckets)
