@@ -112,16 +112,13 @@ class CommandLineScheduler:
         """Power up. Slurm runs ResumeProgram again for nodes that are powering up already, so those are left out."""
         names = sorted(set(nodes))
         known = await self.some_nodes(names)
-        await self._update_nodes([n for n in names if n not in known or not known[n].is_powering_up], "State=POWER_UP")
+        await self._update_nodes([name for name, node in known.items() if not node.is_powering_up], "State=POWER_UP")
+        _raise_unknown(set(names) - set(known))
 
     async def return_to_service(self, nodes: Iterable[NodeName]) -> None:
         """Clear DOWN and the reason. Nodes that are not DOWN are left as they are."""
-        try:
-            await self._update_nodes(nodes, "State=RESUME")
-        except ClustermgtdError as error:
-            # Slurm resumes those that can be, and says this about the others: there was nothing to clear
-            if error.code != INVALID_STATE:
-                raise
+        # Slurm resumes those that can be and says this about the others: there was nothing to clear
+        await self._update_nodes(nodes, "State=RESUME", tolerated=INVALID_STATE)
 
     async def assign_addresses(self, addresses: Iterable[tuple[NodeName, str]]) -> None:
         """Set NodeAddr.
@@ -190,23 +187,26 @@ class CommandLineScheduler:
             unknown += missing
         _raise_unknown(unknown)
 
-    async def _update_nodes(self, nodes: Iterable[NodeName], *settings: str) -> None:
+    async def _update_nodes(self, nodes: Iterable[NodeName], *settings: str, tolerated: str = "") -> None:
         unknown: list[NodeName] = []
         for batch in _batches(nodes):
-            missing = await self._update(batch, *settings)
+            missing = await self._update(batch, *settings, tolerated=tolerated)
             if missing:
-                await self._update([name for name in batch if name not in missing], *settings)
+                known = [name for name in batch if name not in missing]
+                await self._update(known, *settings, tolerated=tolerated)
             unknown += missing
         _raise_unknown(unknown)
 
-    async def _update(self, names: Sequence[NodeName], *settings: str) -> set[NodeName]:
-        """One update. Slurm refuses it whole if it names an unknown node: then nothing was changed, and the unknown
-        ones are returned."""
+    async def _update(self, names: Sequence[NodeName], *settings: str, tolerated: str = "") -> set[NodeName]:
+        """One update; returns the unknown names, if Slurm stopped at one: some of the others were updated then, and
+        all of them may be updated again. An error whose code is `tolerated` is none."""
         if not names:
             return set()
         try:
             await self._run("scontrol", "update", f"NodeName={hostlist.fold(names)}", *settings)
-        except NotFoundError as error:
+        except ClustermgtdError as error:
+            if tolerated and error.code == tolerated:
+                return set()
             if error.code != INVALID_NODE:
                 raise
             missing = set(names) - set(await self.some_nodes(names))

@@ -1,0 +1,124 @@
+"""Two Slurms for one contract: plain data, and a real slurmctld."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from clustermgtd.adapters.slurm.command_line import CommandLineScheduler
+from clustermgtd.lab.slurm_files import find_program
+from clustermgtd.model.ids import JobId
+from clustermgtd.ports.scheduler import Scheduler
+from tests.fakes.scheduler import FakeScheduler
+from tests.slurm_fixtures import RealSlurm, running_slurm, slurm_folder, until
+
+__all__ = ["slurm_folder"]
+
+NODES = [*(f"q1-dy-c5-{n}" for n in range(1, 7)), "q1-st-c5-1"]
+
+
+class Rig(Protocol):
+    """A Slurm with the nodes `NODES`, and what users, nodes and time may do to it."""
+
+    scheduler: Scheduler
+
+    async def submit(self, size: int) -> JobId: ...
+
+    async def cancel(self, job: JobId) -> None: ...
+
+    async def boot(self, *nodes: str) -> None: ...
+
+    async def kill(self, node: str) -> None: ...
+
+    async def calls(self, program: str) -> list[str]:
+        """Hostlists with which Slurm called `resume`, `suspend` or `fail`."""
+        ...
+
+    async def called_unresolvable_names(self) -> bool:
+        """slurmctld tried to call a node whose address it could not resolve."""
+        ...
+
+    async def until(self, condition: Callable[[], Awaitable[bool]], what: str) -> None: ...
+
+
+RigFactory = Callable[..., AbstractAsyncContextManager[Rig]]
+
+
+class FakeRig:
+    def __init__(self, resume_timeout_s: float) -> None:
+        self.fake = FakeScheduler(NODES, resume_timeout_s=resume_timeout_s)
+        self.scheduler: Scheduler = self.fake
+
+    async def submit(self, size: int) -> JobId:
+        return self.fake.submit(size)
+
+    async def cancel(self, job: JobId) -> None:
+        self.fake.cancel(job)
+
+    async def boot(self, *nodes: str) -> None:
+        self.fake.boot(*nodes)
+
+    async def kill(self, node: str) -> None:
+        self.fake.kill(node)
+
+    async def calls(self, program: str) -> list[str]:
+        return [names for called, names in self.fake.calls if called == program]
+
+    async def called_unresolvable_names(self) -> bool:
+        return bool(self.fake.unresolved)
+
+    async def until(self, condition: Callable[[], Awaitable[bool]], what: str) -> None:
+        for _ in range(100):
+            if await condition():
+                return
+            self.fake.advance(0.5)
+        raise AssertionError(f"never: {what}")
+
+
+class RealRig:
+    def __init__(self, slurm: RealSlurm) -> None:
+        self.slurm = slurm
+        self.scheduler: Scheduler = CommandLineScheduler(
+            Path(find_program("scontrol")).parent, slurm.control.paths.conf, deadline_s=20
+        )
+
+    async def submit(self, size: int) -> JobId:
+        return await self.slurm.submit(size)
+
+    async def cancel(self, job: JobId) -> None:
+        await self.slurm.control.run("scancel", str(job))
+
+    async def boot(self, *nodes: str) -> None:
+        await self.slurm.boot(*nodes)
+
+    async def kill(self, node: str) -> None:
+        await self.slurm.kill(node)
+
+    async def calls(self, program: str) -> list[str]:
+        return await self.slurm.powered(program)
+
+    async def called_unresolvable_names(self) -> bool:
+        return "getaddrinfo() failed" in self.slurm.log()
+
+    async def until(self, condition: Callable[[], Awaitable[bool]], what: str) -> None:
+        await until(condition, what)
+
+
+@pytest.fixture(params=["fake", pytest.param("slurmctld", marks=pytest.mark.slurm)])
+def rig(request: pytest.FixtureRequest) -> RigFactory:
+    """`async with rig() as slurm:`; node names do not resolve, as on a head node."""
+
+    @asynccontextmanager
+    async def start(resume_timeout_s: int = 30) -> AsyncIterator[Rig]:
+        if request.param == "fake":
+            yield FakeRig(resume_timeout_s)
+            return
+        folder = request.getfixturevalue("slurm_folder")
+        async with running_slurm(folder, address="", ResumeTimeout=str(resume_timeout_s)) as slurm:
+            yield RealRig(slurm)
+
+    return start
