@@ -19,6 +19,7 @@ from clustermgtd.settings.suggest import key_suggestion, keys_of, nearest, secti
 FILE_SIZE_MAX: Final = 4 * 1024 * 1024
 """Bytes; more is not a configuration."""
 _SHOWN_MAX = 80
+_UNKNOWN = "unknown key"
 
 
 def load(path: Path | str) -> Settings:
@@ -156,7 +157,7 @@ def _problem(detail: ErrorDetails, document: Document) -> Problem:
     if kind == "missing":
         return _at(document, location, "is required", "")
     if kind == "extra_forbidden":
-        return _at(document, location, "unknown key", key_suggestion(location))
+        return _at(document, location, _UNKNOWN, key_suggestion(location))
     if location != detail["loc"] and not str(detail["loc"][-1]).startswith("["):
         return _at(document, location, "must be a word, a number, true or false", "")
     message = _message(detail)
@@ -169,9 +170,10 @@ def _at(document: Document, location: Location, message: str, suggestion: str) -
     exact = location in document.places
     line, column = 1, 1
     if place is not None:
-        mark = place.key if message == "unknown key" or not exact or place.text is None else place.value
+        mark = place.key if message == _UNKNOWN or not exact or place.text is None else place.value
         line, column = mark.line + 1, mark.column + 1
-    value = _shown(location, place.text) if place is not None and exact else ""
+    # what an unknown key holds may be anything, a secret too
+    value = _shown(location, place.text) if place is not None and exact and message != _UNKNOWN else ""
     return Problem(path_text(location), message, line, column, value, suggestion)
 
 
