@@ -196,6 +196,17 @@ def test_a_change_of_an_old_version_is_a_conflict_and_stores_nothing(play: Play)
     play(scenario)
 
 
+def test_a_change_of_a_version_that_was_never_stored_is_a_conflict(play: Play) -> None:
+    async def scenario(table: Table) -> None:
+        store = await a_leader(table)
+        first = await store.put(a_launch())
+        with pytest.raises(ConflictError):
+            await store.put(replace(launched(first), version=4))
+        assert await store.load() == {first.token: first}
+
+    play(scenario)
+
+
 def test_a_token_is_stored_once_only(play: Play) -> None:
     async def scenario(table: Table) -> None:
         store = await a_leader(table)
