@@ -48,7 +48,7 @@ class Gate(Protocol):
 
 
 class CountedGate:
-    """A gate that counts who waits and why each was let go."""
+    """A gate that counts who waits, and counts and writes why each was let go."""
 
     def __init__(self, gate: Gate, metrics: Metrics) -> None:
         self._gate = gate
@@ -63,6 +63,7 @@ class CountedGate:
         finally:
             self._change(-1)
         self._metrics.gate_answer(GateReason(answer.reason))
+        log.info("start_gate_opened", job_id=job_id, reason=answer.reason)
         return answer
 
     def _change(self, by: int) -> None:

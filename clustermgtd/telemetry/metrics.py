@@ -6,7 +6,8 @@ that the number of series does not depend on how many nodes, jobs or instances t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry
 
@@ -166,8 +167,9 @@ class Metrics:
         """`method` is written in `telemetry.instrument`, `outcome` comes from `labels.call_outcome`."""
         self._call_seconds.labels(port, method, outcome).observe(duration_s)
 
-    def inbox(self, length: int) -> None:
-        self._inbox.set(length)
+    def watch_inbox(self, length: Callable[[], int]) -> None:
+        """Ask for the number of waiting hints at each scrape; `length` must be cheap and not raise."""
+        self._inbox.set_function(length)
 
     # the world
 
@@ -217,8 +219,16 @@ class Metrics:
     def hook_rejected(self, reason: labels.HookRejection) -> None:
         self._hooks_rejected.labels(reason).inc()
 
-    def spool(self, files: int) -> None:
-        self._spool.set(files)
+    def watch_spool(self, files: Callable[[], int]) -> None:
+        """Ask for the number of waiting files at each scrape; a folder that cannot be read (OSError) shows as NaN."""
+
+        def count() -> float:
+            try:
+                return files()
+            except OSError:
+                return math.nan
+
+        self._spool.set_function(count)
 
     def gate_answer(self, reason: labels.GateReason) -> None:
         self._gate_answers.labels(reason).inc()

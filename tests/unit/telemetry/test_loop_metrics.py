@@ -51,7 +51,9 @@ def counted() -> Counted:
 
 
 def test_it_answers_to_everything_that_the_loop_calls() -> None:
-    for name, method in inspect.getmembers(LoopObserver, inspect.isfunction):
+    methods = {n: m for n, m in inspect.getmembers(LoopObserver, inspect.isfunction) if not n.startswith("_")}
+    assert methods
+    for name, method in methods.items():
         mine = getattr(LoopMetrics, name)
         assert inspect.signature(mine).parameters.keys() == inspect.signature(method).parameters.keys(), name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -119,8 +120,8 @@ def test_a_gauge_by_state_forgets_what_is_gone(metrics: Metrics) -> None:
 def test_the_rest_is_counted_where_it_belongs(metrics: Metrics) -> None:
     metrics.started("1.2.3")
     metrics.term_began(4)
-    metrics.inbox(5)
-    metrics.spool(6)
+    metrics.watch_inbox(lambda: 5)
+    metrics.watch_spool(lambda: 6)
     metrics.gate_waiting(7)
     metrics.gate_answer(labels.GateReason.READY)
     metrics.hook_request(labels.HookKind.RESUME, labels.HookSource.SPOOL)
@@ -138,6 +139,11 @@ def test_the_rest_is_counted_where_it_belongs(metrics: Metrics) -> None:
     assert value(metrics, "launch_errors_total", kind="quota", market="on-demand") == 1
     assert value(metrics, "boot_phase_seconds_bucket", phase="slurmd-started", le="20.0") == 1
     assert value(metrics, "boot_phase_seconds_bucket", phase="slurmd-started", le="15.0") == 0
+
+
+def test_a_spool_folder_that_cannot_be_read_does_not_cost_the_other_metrics(metrics: Metrics, tmp_path: Path) -> None:
+    metrics.watch_spool(lambda: len(list((tmp_path / "gone").iterdir())))
+    assert b"clustermgtd_spool_files NaN" in generate_latest(metrics.registry)
 
 
 def test_readiness_is_told_apart_up_to_half_an_hour(metrics: Metrics) -> None:

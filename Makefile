@@ -1,0 +1,67 @@
+# Every target sets up what it needs, on a fresh Debian machine too. `make help` lists them.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+PIP := $(PY) -m pip --disable-pip-version-check
+SEEDS ?= 1000
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup-system demo test lint format sim bench docs lock clean
+
+help:  ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup-system:  ## Debian packages that are missing (sudo if you are not root)
+	@PYTHON="$(PYTHON)" tools/setup-system
+
+# Made anew only when what is to be installed changed. The stamp is written last, so that a broken install is repeated.
+$(INSTALLED): requirements.lock pyproject.toml | setup-system
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -q --require-hashes -r requirements.lock
+	$(PIP) install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV): $(INSTALLED)  ## The virtual environment, from requirements.lock
+
+demo: setup-system $(INSTALLED)  ## A cluster on this machine runs three jobs and goes away again
+	$(VENV)/bin/clustermgtd lab demo
+
+test: setup-system $(INSTALLED)  ## All tests (PYTEST_ARGS="-k word" for some)
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+lint: $(INSTALLED)  ## ruff, mypy, import contracts
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+
+format: $(INSTALLED)  ## Let ruff write the files anew
+	$(PY) -m ruff check --fix
+	$(PY) -m ruff format
+
+sim: $(INSTALLED)  ## The long simulation (SEEDS=10000)
+	$(PY) -m tests.simulation --seeds $(SEEDS)
+
+bench: setup-system $(INSTALLED)  ## Measurements, printed
+	$(PY) -m tests.benchmarks
+
+docs: $(INSTALLED)  ## Pages that are made from the code
+	@mkdir -p build docs/reference
+	$(PY) -m clustermgtd.telemetry.reference > build/page.md && mv build/page.md docs/reference/metrics.md
+	$(PY) -m clustermgtd.settings.reference > build/page.md && mv build/page.md docs/reference/cluster-yaml.md
+
+# uv resolves for every platform and Python from 3.11 on at once. It lives in an environment that is thrown away.
+lock: | setup-system  ## requirements.lock from pyproject.toml
+	rm -rf build/lock
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip --disable-pip-version-check install -q uv
+	build/lock/bin/uv pip compile pyproject.toml --extra lab --extra dev --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --no-header -q -o requirements.lock
+	rm -rf build/lock
+
+clean:  ## Everything that was made, the virtual environment included
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
