@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -12,6 +12,7 @@ from clustermgtd.lab.client import Job, LabStatus
 
 Event = Mapping[str, Any]
 _EVENTS_SHOWN = 12
+_IDS_SHOWN = 3
 
 
 class DemoView(Protocol):
@@ -51,10 +52,10 @@ class PlainView:
         print(f"{time.strftime('%H:%M:%S')} +{time.monotonic() - self._started_at:5.1f} s  {line}", flush=True)
 
     def show(self, status: LabStatus, jobs: Sequence[Job], events: Sequence[Event]) -> None:
-        for event in events:
-            self.note(event_line(event))
+        for line in event_lines(events):
+            self.note(line)
         now = {
-            "jobs": ", ".join(f"{job.id} {job.state}" for job in jobs),
+            "jobs": job_line(jobs),
             "nodes": counts(status.nodes),
             "instances": counts(status.site["instances"]),
         }
@@ -90,8 +91,8 @@ class LiveView:
 
     def show(self, status: LabStatus, jobs: Sequence[Job], events: Sequence[Event]) -> None:
         self._status, self._jobs = status, jobs
-        for event in events:
-            self.note(event_line(event))
+        for line in event_lines(events):
+            self.note(line)
 
     def _picture(self) -> Any:
         from rich.console import Group
@@ -124,8 +125,24 @@ def counts(by_state: Mapping[str, int]) -> str:
     return "  ".join(f"{count} {state}" for state, count in by_state.items()) or "none"
 
 
-def event_line(event: Event) -> str:
-    """What EC2 told, in a line."""
-    if event["state"]:
-        return f"{event['instance_id']} is {event['state']}"
-    return f"{event['instance_id']}: {event['kind']}"
+def job_line(jobs: Sequence[Job]) -> str:
+    """`one-node RUNNING, array 3 RUNNING 1 COMPLETED`."""
+    by_name: dict[str, Counter[str]] = {}
+    for job in jobs:
+        by_name.setdefault(job.name, Counter())[job.state] += 1
+    return ", ".join(
+        f"{name} {' '.join(state if number == 1 else f'{number} {state}' for state, number in sorted(states.items()))}"
+        for name, states in by_name.items()
+    )
+
+
+def event_lines(events: Sequence[Event]) -> list[str]:
+    """What EC2 told, one line for each kind of news."""
+    by_news: dict[str, list[str]] = {}
+    for event in events:
+        by_news.setdefault(event["state"] or event["kind"], []).append(event["instance_id"])
+    return [
+        f"EC2: {news}: {', '.join(instances[:_IDS_SHOWN])}"
+        + (f" and {len(instances) - _IDS_SHOWN} more" if len(instances) > _IDS_SHOWN else "")
+        for news, instances in by_news.items()
+    ]

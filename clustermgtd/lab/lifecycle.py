@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -38,11 +37,11 @@ def up(folder: LabFolder, chosen: Chosen, progress: Callable[[str], None]) -> La
     if ended:
         progress(f"ended {ended} processes that an earlier lab left behind")
     _clear(folder)
-    supervisor = _start(folder, chosen)
+    supervisor = _Supervisor(folder, chosen)
     try:
         return _until_ready(folder, supervisor, progress)
     except BaseException:
-        _end(supervisor)
+        supervisor.end()
         leftovers.end_all(folder.path)
         raise
 
@@ -61,6 +60,7 @@ def down(folder: LabFolder) -> tuple[bool, int]:
     forced = 0
     if state is not None and was_running:
         forced += not leftovers.end(state.supervisor, patience_s=DOWN_DEADLINE_S)
+        _collect(state.pid)
     forced += leftovers.end_all(folder.path)
     if left := leftovers.belonging_to(folder.path):
         raise PermanentError(f"{len(left)} processes of {folder.path} are still there: {[p.pid for p in left]}")
@@ -77,29 +77,55 @@ def _clear(folder: LabFolder) -> None:
             path.unlink(missing_ok=True)
 
 
-def _start(folder: LabFolder, chosen: Chosen) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "clustermgtd.lab.supervisor", str(folder.path)]
-    for option, path in (("--config", chosen.config), ("--scenario", chosen.scenario)):
-        if path is not None:
-            command += [option, str(path.absolute())]
-    environment = process_environment(os.environ, {leftovers.LAB_MARKER: str(folder.path)})
-    with folder.supervisor_log.open("ab") as log:
-        return subprocess.Popen(
-            command,
-            env=environment,
-            cwd=folder.path,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+class _Supervisor:
+    """The started supervisor. It is to outlive this process, so nothing here objects to its being left alone."""
+
+    def __init__(self, folder: LabFolder, chosen: Chosen) -> None:
+        command = [sys.executable, "-m", "clustermgtd.lab.supervisor", str(folder.path)]
+        for option, path in (("--config", chosen.config), ("--scenario", chosen.scenario)):
+            if path is not None:
+                command += [option, str(path.absolute())]
+        environment = process_environment(os.environ, {leftovers.LAB_MARKER: str(folder.path)})
+        log = os.open(folder.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            self.pid = os.posix_spawn(
+                command[0],
+                command,
+                environment,
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, log, 1),
+                    (os.POSIX_SPAWN_DUP2, log, 2),
+                ],
+                setsid=True,
+            )
+        finally:
+            os.close(log)
+
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        return os.waitstatus_to_exitcode(status) if pid else None
+
+    def end(self) -> None:
+        """SIGTERM, later SIGKILL; returns when it is gone."""
+        identity = leftovers.identify(self.pid)
+        if identity is not None:
+            leftovers.end(identity, patience_s=DOWN_DEADLINE_S)
+        _collect(self.pid)
 
 
-def _until_ready(folder: LabFolder, supervisor: subprocess.Popen[bytes], progress: Callable[[str], None]) -> LabState:
+def _collect(pid: int) -> None:
+    """Take a child's exit code, so that it does not stay as a zombie; others' children are none of our business."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+
+
+def _until_ready(folder: LabFolder, supervisor: _Supervisor, progress: Callable[[str], None]) -> LabState:
     give_up_at = time.monotonic() + UP_DEADLINE_S
     told = 0
     while True:
-        has_ended = supervisor.poll() is not None
+        exit_code = supervisor.exit_code()
         state = folder.read_state()
         if state is not None:
             for line in state.progress[told:]:
@@ -109,19 +135,11 @@ def _until_ready(folder: LabFolder, supervisor: subprocess.Popen[bytes], progres
                 return state
             if state.phase is LabPhase.FAILED:
                 raise ConfigurationError(f"{state.error}\nlogs: {folder.path}")
-        if has_ended:
+        if exit_code is not None:
             raise ConfigurationError(
-                f"the lab's supervisor ended with {supervisor.returncode}; {folder.supervisor_log} ends with:\n"
+                f"the lab's supervisor ended with {exit_code}; {folder.supervisor_log} ends with:\n"
                 f"{last_lines(folder.supervisor_log)}"
             )
         if time.monotonic() > give_up_at:
             raise ConfigurationError(f"the lab is not up after {UP_DEADLINE_S:g} s; logs: {folder.path}")
         time.sleep(_POLL_S)
-
-
-def _end(supervisor: subprocess.Popen[bytes]) -> None:
-    supervisor.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        supervisor.wait(DOWN_DEADLINE_S)
-    supervisor.kill()
-    supervisor.wait()

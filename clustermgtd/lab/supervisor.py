@@ -125,6 +125,7 @@ def main(argv: list[str]) -> int:
         ],
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
+    os.chdir(folder.path)
     with only_one(folder):
         return asyncio.run(Supervisor(folder, Chosen(options.config, options.scenario)).run())
 
