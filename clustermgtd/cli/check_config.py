@@ -50,7 +50,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.output == "json":
         _print_json(arguments.file, True, {"problems": [], "cluster": _summary(settings)})
     else:
-        facts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in _summary(settings).items())
+        facts = ", ".join(_counted(name, count) for name, count in _summary(settings).items())
         print(f"{arguments.file}: accepted ({facts})")
     return Exit.OK
 
@@ -63,6 +63,11 @@ def _summary(settings: Settings) -> dict[str, int]:
         "static_nodes": static,
         "dynamic_nodes": len(settings.node_names) - static,
     }
+
+
+def _counted(name: str, count: int) -> str:
+    words = name.replace("_", " ")
+    return f"{count} {words.removesuffix('s') if count == 1 else words}"
 
 
 def _print_json(file: str, is_accepted: bool, rest: dict[str, object]) -> None:

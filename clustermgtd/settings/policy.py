@@ -52,22 +52,27 @@ def template_specs(
     Raises:
         SettingsError: compute resources without an AMI; this project does not choose one for a site.
     """
-    problems: list[Problem] = []
-    specs: dict[ComputeResourceKey, TemplateSpec] = {}
-    for index, queue in enumerate(settings.scheduling.slurm_queues):
-        image = queue.image.custom_ami or settings.image.custom_ami
-        if image is None:
-            location: Location = ("Scheduling", "SlurmQueues", index, "Image", "CustomAmi")
-            message = f"queue {queue.name} has no image to boot"
-            problems.append(Problem(path_text(location), message, suggestion="or set Image.CustomAmi for all nodes"))
-            continue
-        for nodes in settings.nodes:
-            if nodes.key.queue == queue.name:
-                text = user_data if isinstance(user_data, str) else user_data(nodes.key)
-                specs[nodes.key] = _spec(settings, nodes.key, image, text)
+    queues = settings.scheduling.slurm_queues
+    images = {queue.name: queue.image.custom_ami or settings.image.custom_ami for queue in queues}
+    problems = [_no_image(index, queue.name) for index, queue in enumerate(queues) if images[queue.name] is None]
     if problems:
         raise SettingsError(problems)
-    return specs
+    return {
+        key: _spec(
+            settings,
+            key,
+            pair,
+            image_id=images[key.queue] or "",
+            user_data=user_data if isinstance(user_data, str) else user_data(key),
+        )
+        for key, pair in _resources(settings).items()
+    }
+
+
+def _no_image(index: int, queue: str) -> Problem:
+    location: Location = ("Scheduling", "SlurmQueues", index, "Image", "CustomAmi")
+    message = f"queue {queue} has no image to boot"
+    return Problem(path_text(location), message, suggestion="or set Image.CustomAmi for all nodes")
 
 
 def _resources(settings: Settings) -> dict[ComputeResourceKey, tuple[SlurmQueue, ComputeResource]]:
@@ -94,13 +99,20 @@ def _resource_policy(
     )
 
 
-def _spec(settings: Settings, key: ComputeResourceKey, image: str, user_data: str) -> TemplateSpec:
-    queue, resource = _resources(settings)[key]
+def _spec(
+    settings: Settings,
+    key: ComputeResourceKey,
+    pair: tuple[SlurmQueue, ComputeResource],
+    *,
+    image_id: str,
+    user_data: str,
+) -> TemplateSpec:
+    queue, resource = pair
     volume = queue.compute_settings.local_storage.root_volume
     networking = queue.networking
     return TemplateSpec(
         key=key,
-        image_id=image,
+        image_id=image_id,
         security_groups=(*networking.security_groups, *networking.additional_security_groups),
         instance_profile=queue.iam.instance_profile or "",
         key_name=settings.head_node.ssh.key_name or "",

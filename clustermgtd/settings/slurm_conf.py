@@ -181,13 +181,15 @@ def _real_memory(settings: Settings, resource: ComputeResource) -> int:
 
 
 def _partition_lines(settings: Settings) -> Iterator[str]:
+    names_of: dict[str, list[NodeName]] = {}
+    for nodes in settings.nodes:
+        names_of.setdefault(nodes.key.queue, []).extend((*nodes.static, *nodes.dynamic))
     for number, queue in enumerate(settings.scheduling.slurm_queues):
-        names = [name for nodes in settings.nodes if nodes.key.queue == queue.name for name in _all(nodes)]
         times = settings.times_of(queue.name)
         assert times.scaledown_idletime_seconds is not None, "times_of fills every time"
         keys = {
             "PartitionName": queue.name,
-            "Nodes": fold(names),
+            "Nodes": fold(names_of[queue.name]),
             "Default": "YES" if number == 0 else "NO",
             "State": "UP",
             "MaxTime": "INFINITE",
@@ -243,10 +245,6 @@ def _line(keys: Mapping[str, str]) -> str:
 
 def _quoted(value: str) -> str:
     return f'"{value}"' if " " in value and not value.startswith('"') else value
-
-
-def _all(nodes: Nodes) -> tuple[NodeName, ...]:
-    return (*nodes.static, *nodes.dynamic)
 
 
 def _info(settings: Settings, resource: ComputeResource) -> InstanceTypeInfo:

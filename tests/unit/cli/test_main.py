@@ -21,9 +21,7 @@ def refused(tmp_path: Path) -> str:
 
 def test_check_config_accepts_a_good_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check-config", EXAMPLE]) == 0
-    assert capsys.readouterr().out.endswith(
-        "accepted (1 queues, 1 compute resources, 1 static nodes, 9 dynamic nodes)\n"
-    )
+    assert capsys.readouterr().out.endswith("accepted (1 queue, 1 compute resource, 1 static node, 9 dynamic nodes)\n")
 
 
 def test_check_config_names_problems_on_standard_error(refused: str, capsys: pytest.CaptureFixture[str]) -> None:
