@@ -23,6 +23,7 @@ from clustermgtd.errors import ClustermgtdError, ConfigurationError, PermanentEr
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 20.0
 POOL_SIZE = 50
+_UNKNOWN_CODES_MAX = 100
 
 _UNREACHABLE = (
     boto.ConnectionError,
@@ -122,6 +123,3 @@ class AwsSession:
             status=int(metadata.get("HTTPStatusCode", 0)),
             request_id=str(metadata.get("RequestId", "")),
         )
-
-
-_UNKNOWN_CODES_MAX = 100
