@@ -36,6 +36,9 @@ One file describes a cluster. It is ParallelCluster 3's configuration file, with
   for what installs the head node and the images.
 * ParallelCluster's limits of 50 queues and 50 compute resources are not imposed here; Slurm's of 65,533 nodes is.
 * `Scheduler: awsbatch` is refused.
+* slurm.conf describes nodes with their cores and threads, so Slurm gives a job whole cores: where a core has two
+  threads, a one-CPU job holds two CPUs. ParallelCluster writes CPUs only, and packs one job per thread. For that, give
+  the compute resource `CustomSlurmSettings: {Sockets: <vCPUs>, CoresPerSocket: 1, ThreadsPerCore: 1}`.
 
 Each section below lists its keys, with the type or range, and the default; **required** keys have none.
 """
