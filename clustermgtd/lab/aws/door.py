@@ -84,9 +84,6 @@ class Ec2Door:
             return Answer(200, self._protocol.write(action, reply, request_id))
         except ReplyLost:
             return Answer(500, "", lost=True)
-        except KeyError as missing:
-            error = Ec2Error("MissingParameter", f"The request must contain the parameter {missing.args[0]}")
-            return Answer(400, error_body(error, request_id))
         except Ec2Error as error:
             return Answer(error.http_status, error_body(error, request_id))
 

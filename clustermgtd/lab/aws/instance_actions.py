@@ -8,7 +8,7 @@ from typing import Any
 
 from clustermgtd.lab.aws.instance_xml import reservations_xml
 from clustermgtd.lab.aws.launch_data import tag_dict
-from clustermgtd.lab.aws.protocol import Params
+from clustermgtd.lab.aws.protocol import Params, required
 from clustermgtd.lab.ec2.instances import accepts
 from clustermgtd.lab.ec2.model import Ec2Model
 from clustermgtd.lab.ec2.records import STATE_CODES, Ec2Error, InstanceStatus, StateChange
@@ -153,7 +153,7 @@ def _tag_passes(name: str, values: Sequence[str], facts: dict[str, str]) -> bool
 
 def get_console_output(model: Ec2Model, p: Params, now: float) -> Params:
     now = model.enter("GetConsoleOutput", now)
-    record = model.instance(p["InstanceId"])
+    record = model.instance(required(p, "InstanceId"))
     text = model.consoles.get(record.id)
     reply: dict[str, Any] = {"InstanceId": record.id, "Timestamp": now}
     if text:
@@ -169,16 +169,16 @@ def modify_instance_attribute(model: Ec2Model, p: Params, now: float) -> Params:
         wanted = str(named).lower() == "true"
     if wanted is None:
         model.enter("ModifyInstanceAttribute", now)
-        model.instance(p["InstanceId"])
+        model.instance(required(p, "InstanceId"))
     else:
-        model.set_protected(p["InstanceId"], wanted, now)
+        model.set_protected(required(p, "InstanceId"), wanted, now)
     return {}
 
 
 def describe_instance_attribute(model: Ec2Model, p: Params, now: float) -> Params:
     model.enter("DescribeInstanceAttribute", now)
-    record = model.instance(p["InstanceId"])
-    match p["Attribute"]:
+    record = model.instance(required(p, "InstanceId"))
+    match required(p, "Attribute"):
         case "userData":
             value: Params = {"UserData": {"Value": record.data.user_data} if record.data.user_data else {}}
         case "disableApiTermination":

@@ -17,14 +17,16 @@ def reservations_xml(model: Ec2Model, records: Iterable[InstanceRecord]) -> str:
     items = []
     for _, group in groupby(records, key=lambda r: r.reservation_id):
         members = list(group)
-        items.append(f"<item>{reservation_xml(members[0], ''.join(instance_xml(model, r) for r in members))}</item>")
+        items.append(
+            f"<item>{reservation_xml(model, members[0], ''.join(instance_xml(model, r) for r in members))}</item>"
+        )
     return f"<reservationSet>{''.join(items)}</reservationSet>"
 
 
-def reservation_xml(record: InstanceRecord, instances: str) -> str:
+def reservation_xml(model: Ec2Model, record: InstanceRecord, instances: str) -> str:
     """The members of a reservation around its instances."""
     return (
-        f"<reservationId>{record.reservation_id}</reservationId><ownerId>123456789012</ownerId><groupSet/>"
+        f"<reservationId>{record.reservation_id}</reservationId><ownerId>{model.scenario.account}</ownerId><groupSet/>"
         f"<instancesSet>{instances}</instancesSet>"
     )
 
@@ -39,13 +41,13 @@ def instance_xml(model: Ec2Model, r: InstanceRecord) -> str:
     return (
         f"<item><instanceId>{r.id}</instanceId><imageId>{r.data.image_id}</imageId>"
         f"<instanceState><code>{STATE_CODES[r.state]}</code><name>{r.state}</name></instanceState>"
-        f"{_names(r)}<reason>{escape(r.transition_reason)}</reason>{_optional(r)}"
+        f"{_names(r)}<reason>{escape(r.transition_reason)}</reason>{_optional(r, model.scenario.account)}"
         f"<amiLaunchIndex>0</amiLaunchIndex><productCodes/><instanceType>{r.instance_type}</instanceType>"
         f"<launchTime>{iso(r.launched_at)}</launchTime>"
         f"<placement><availabilityZone>{r.zone}</availabilityZone>"
         f"<groupName>{escape(r.data.placement_group)}</groupName><tenancy>default</tenancy></placement>"
         f"<monitoring><state>{'enabled' if r.data.monitoring else 'disabled'}</state></monitoring>"
-        f"{_network(r, vpc)}"
+        f"{_network(r, vpc, model.scenario.account)}"
         f"<architecture>{'arm64' if spec and spec.arm else 'x86_64'}</architecture>"
         "<rootDeviceType>ebs</rootDeviceType><rootDeviceName>/dev/xvda</rootDeviceName>"
         f"{_volume(r)}<virtualizationType>hvm</virtualizationType><clientToken>{escape(r.client_token)}</clientToken>"
@@ -66,7 +68,7 @@ def _names(r: InstanceRecord) -> str:
     return f"<privateDnsName>{name}</privateDnsName><dnsName/>"
 
 
-def _optional(r: InstanceRecord) -> str:
+def _optional(r: InstanceRecord, account: str) -> str:
     parts = []
     if r.data.key_name:
         parts.append(f"<keyName>{escape(r.data.key_name)}</keyName>")
@@ -81,7 +83,7 @@ def _optional(r: InstanceRecord) -> str:
         )
     if r.data.instance_profile:
         profile = r.data.instance_profile
-        arn = profile if profile.startswith("arn:") else f"arn:aws:iam::123456789012:instance-profile/{profile}"
+        arn = profile if profile.startswith("arn:") else f"arn:aws:iam::{account}:instance-profile/{profile}"
         parts.append(f"<iamInstanceProfile><arn>{escape(arn)}</arn></iamInstanceProfile>")
     return "".join(parts)
 
@@ -93,14 +95,14 @@ def _groups(r: InstanceRecord) -> str:
     return f"<groupSet>{''.join(items)}</groupSet>"
 
 
-def _network(r: InstanceRecord, vpc: str) -> str:
+def _network(r: InstanceRecord, vpc: str, account: str) -> str:
     if r.state == "terminated":
         return "<groupSet/><networkInterfaceSet/>"
     place = f"<subnetId>{r.subnet}</subnetId><vpcId>{vpc}</vpcId>"
     address = f"<privateIpAddress>{r.private_address}</privateIpAddress>" if r.private_address else ""
     interface = (
         f"<networkInterfaceSet><item><networkInterfaceId>{r.interface_id}</networkInterfaceId>{place}"
-        f"<ownerId>123456789012</ownerId><status>in-use</status>{address}{_groups(r)}"
+        f"<ownerId>{account}</ownerId><status>in-use</status>{address}{_groups(r)}"
         f"<attachment><deviceIndex>0</deviceIndex><networkCardIndex>0</networkCardIndex><status>attached</status>"
         "</attachment></item></networkInterfaceSet>"
         if r.private_address

@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 
 from clustermgtd.lab.aws.instance_xml import instance_xml, reservation_xml
 from clustermgtd.lab.aws.launch_data import launch_data, market_name, price, tags_of, template_ref
-from clustermgtd.lab.aws.protocol import Params
+from clustermgtd.lab.aws.protocol import Params, required
 from clustermgtd.lab.ec2.model import Ec2Model
 from clustermgtd.lab.ec2.records import (
     ON_DEMAND,
@@ -35,8 +35,8 @@ def create_fleet(model: Ec2Model, p: Params, now: float) -> str:
 def run_instances(model: Ec2Model, p: Params, now: float) -> str:
     """RunInstances."""
     request = RunRequest(
-        count_min=p["MinCount"],
-        count_max=p["MaxCount"],
+        count_min=required(p, "MinCount"),
+        count_max=required(p, "MaxCount"),
         data=launch_data(p),
         template=template_ref(p.get("LaunchTemplate")),
         client_token=p.get("ClientToken", ""),
@@ -44,7 +44,7 @@ def run_instances(model: Ec2Model, p: Params, now: float) -> str:
         fingerprint=_fingerprint(p),
     )
     records = model.run_instances(request, now)
-    return reservation_xml(records[0], "".join(instance_xml(model, r) for r in records))
+    return reservation_xml(model, records[0], "".join(instance_xml(model, r) for r in records))
 
 
 def fleet_request(p: Params) -> FleetRequest:

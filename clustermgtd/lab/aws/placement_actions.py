@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from clustermgtd.lab.aws.instance_actions import filters_of
-from clustermgtd.lab.aws.protocol import Params
+from clustermgtd.lab.aws.protocol import Params, required
 from clustermgtd.lab.ec2.instances import accepts
 from clustermgtd.lab.ec2.model import Ec2Model
 from clustermgtd.lab.ec2.records import Ec2Error
@@ -18,7 +18,7 @@ def create_placement_group(model: Ec2Model, p: Params, now: float) -> Params:
 
 def delete_placement_group(model: Ec2Model, p: Params, now: float) -> Params:
     model.enter("DeletePlacementGroup", now)
-    name = p["GroupName"]
+    name = required(p, "GroupName")
     if any(r.is_live and r.data.placement_group == name for r in model.instances()):
         raise Ec2Error("InvalidPlacementGroup.InUse", f"The placement group '{name}' is in use and may not be deleted.")
     model.placement_groups.delete(name)

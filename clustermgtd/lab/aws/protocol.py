@@ -61,6 +61,13 @@ class Ec2Protocol:
         return self._operations[action]
 
 
+def required(p: Params, name: str) -> Any:
+    """A parameter that must be there. Raises: Ec2Error MissingParameter."""
+    if name not in p:
+        raise Ec2Error("MissingParameter", f"The request must contain the parameter {name}")
+    return p[name]
+
+
 def invalid_action(action: str) -> Ec2Error:
     """What EC2 says to an action that it does not have."""
     return Ec2Error("InvalidAction", f"The action {action} is not valid for this web service.")

@@ -55,7 +55,13 @@ def describe_vpcs(model: Ec2Model, p: Params, now: float) -> Params:
     model.enter("DescribeVpcs", now)
     ids = sorted({s.spec.vpc for s in model.network.all()})
     items = [
-        {"VpcId": id, "State": "available", "CidrBlock": "10.0.0.0/8", "IsDefault": False, "OwnerId": "123456789012"}
+        {
+            "VpcId": id,
+            "State": "available",
+            "CidrBlock": "10.0.0.0/8",
+            "IsDefault": False,
+            "OwnerId": model.scenario.account,
+        }
         for id in ids
     ]
     for id in p.get("VpcIds", ()):
@@ -205,8 +211,8 @@ def describe_instance_type_offerings(model: Ec2Model, p: Params, now: float) -> 
 
 def zone_id(zone: str) -> str:
     """`us-east-1a` -> `use1-az1`."""
-    area, place, number = zone[:-1].split("-")[:3]
-    return f"{area}{place[0]}{number}-az{ord(zone[-1]) - ord('a') + 1}"
+    area, *places, number = zone[:-1].split("-")
+    return f"{area}{''.join(p[0] for p in places)}{number}-az{ord(zone[-1]) - ord('a') + 1}"
 
 
 def type_item(name: str) -> Mapping[str, Any]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from clustermgtd.lab.aws.instance_actions import filters_of
 from clustermgtd.lab.aws.launch_data import launch_data, tags_of
-from clustermgtd.lab.aws.protocol import Params
+from clustermgtd.lab.aws.protocol import Params, required
 from clustermgtd.lab.ec2.instances import accepts
 from clustermgtd.lab.ec2.model import Ec2Model
 from clustermgtd.lab.ec2.records import Ec2Error, LaunchTemplate, TemplateRef, TemplateVersion
-
-_CREATED_BY = "arn:aws:iam::123456789012:root"
 
 
 def _ref(p: Params) -> TemplateRef:
@@ -28,7 +26,7 @@ def create_launch_template(model: Ec2Model, p: Params, now: float) -> Params:
         tags=tags,
         note=p.get("VersionDescription", ""),
     )
-    return {"LaunchTemplate": _template(template)}
+    return {"LaunchTemplate": _template(model, template)}
 
 
 def create_launch_template_version(model: Ec2Model, p: Params, now: float) -> Params:
@@ -40,17 +38,17 @@ def create_launch_template_version(model: Ec2Model, p: Params, now: float) -> Pa
     template, version = model.templates.add_version(
         _ref(p), launch_data(raw), now, raw=raw, note=p.get("VersionDescription", "")
     )
-    return {"LaunchTemplateVersion": _version(template, version)}
+    return {"LaunchTemplateVersion": _version(model, template, version)}
 
 
 def modify_launch_template(model: Ec2Model, p: Params, now: float) -> Params:
     model.enter("ModifyLaunchTemplate", now)
-    return {"LaunchTemplate": _template(model.templates.set_default(_ref(p), p.get("DefaultVersion", "")))}
+    return {"LaunchTemplate": _template(model, model.templates.set_default(_ref(p), p.get("DefaultVersion", "")))}
 
 
 def delete_launch_template(model: Ec2Model, p: Params, now: float) -> Params:
     model.enter("DeleteLaunchTemplate", now)
-    return {"LaunchTemplate": _template(model.templates.delete(_ref(p)))}
+    return {"LaunchTemplate": _template(model, model.templates.delete(_ref(p)))}
 
 
 def delete_launch_template_versions(model: Ec2Model, p: Params, now: float) -> Params:
@@ -58,9 +56,9 @@ def delete_launch_template_versions(model: Ec2Model, p: Params, now: float) -> P
     gone, kept = [], []
     for number in p.get("Versions", ()):
         template = model.templates.get(_ref(p))
-        item = {"LaunchTemplateId": template.id, "LaunchTemplateName": template.name, "VersionNumber": int(number)}
+        item = {"LaunchTemplateId": template.id, "LaunchTemplateName": template.name, "VersionNumber": number}
         try:
-            model.templates.delete_version(template, int(number))
+            model.templates.delete_version(template, number)
             gone.append(item)
         except Ec2Error as error:
             code = "launchTemplateVersionDoesNotExist" if error.code.endswith("NotFound") else "unexpectedError"
@@ -74,7 +72,7 @@ def describe_launch_templates(model: Ec2Model, p: Params, now: float) -> Params:
     refs += [TemplateRef(name=name) for name in p.get("LaunchTemplateNames", ())]
     found = [model.templates.get(ref) for ref in refs] if refs else list(model.templates.all())
     filters = filters_of(p)
-    return {"LaunchTemplates": [_template(t) for t in found if _passes(t, filters)]}
+    return {"LaunchTemplates": [_template(model, t) for t in found if _passes(t, filters)]}
 
 
 def describe_launch_template_versions(model: Ec2Model, p: Params, now: float) -> Params:
@@ -87,14 +85,14 @@ def describe_launch_template_versions(model: Ec2Model, p: Params, now: float) ->
             versions = [model.templates.version(template, v) for v in wanted]
         else:
             versions = [template.versions[n] for n in sorted(template.versions, reverse=True)]
-        found += [_version(template, v) for v in versions]
+        found += [_version(model, template, v) for v in versions]
     return {"LaunchTemplateVersions": found}
 
 
 def get_launch_template_data(model: Ec2Model, p: Params, now: float) -> Params:
     """GetLaunchTemplateData: enough of an instance to launch another one."""
     model.enter("GetLaunchTemplateData", now)
-    record = model.instance(p["InstanceId"])
+    record = model.instance(required(p, "InstanceId"))
     data = {"ImageId": record.data.image_id, "InstanceType": record.instance_type}
     return {"LaunchTemplateData": data}
 
@@ -118,26 +116,26 @@ def _passes(template: LaunchTemplate, filters: dict[str, tuple[str, ...]]) -> bo
     return True
 
 
-def _template(t: LaunchTemplate) -> Params:
+def _template(model: Ec2Model, t: LaunchTemplate) -> Params:
     return {
         "LaunchTemplateId": t.id,
         "LaunchTemplateName": t.name,
         "CreateTime": t.created_at,
-        "CreatedBy": _CREATED_BY,
+        "CreatedBy": f"arn:aws:iam::{model.scenario.account}:root",
         "DefaultVersionNumber": t.default_version,
         "LatestVersionNumber": t.latest_version,
         "Tags": [{"Key": k, "Value": v} for k, v in t.tags.items()],
     }
 
 
-def _version(t: LaunchTemplate, v: TemplateVersion) -> Params:
+def _version(model: Ec2Model, t: LaunchTemplate, v: TemplateVersion) -> Params:
     return {
         "LaunchTemplateId": t.id,
         "LaunchTemplateName": t.name,
         "VersionNumber": v.number,
         "VersionDescription": v.description or None,
         "CreateTime": v.created_at,
-        "CreatedBy": _CREATED_BY,
+        "CreatedBy": f"arn:aws:iam::{model.scenario.account}:root",
         "DefaultVersion": v.number == t.default_version,
         "LaunchTemplateData": v.raw,
     }

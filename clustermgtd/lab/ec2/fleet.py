@@ -95,6 +95,8 @@ def check_request(request: FleetRequest) -> None:
         )
     if len(request.client_token) > 64 or not request.client_token.isascii():
         raise Ec2Error("InvalidParameterValue", "ClientToken must be at most 64 ASCII characters")
+    if any(override.weight <= 0 for config in request.configs for override in config.overrides):
+        raise Ec2Error("InvalidParameterValue", "WeightedCapacity must be greater than 0")
     for market, options in ((ON_DEMAND, request.on_demand), (SPOT, request.spot)):
         _check_options(market, options, request.total)
 

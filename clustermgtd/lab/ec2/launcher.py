@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from dataclasses import dataclass, fields, replace
 
 from clustermgtd.lab.ec2 import fleet as fleets
@@ -136,7 +138,11 @@ class Launcher:
             raise Ec2Error("InvalidAMIID.Malformed", f'Invalid id: "{data.image_id}" (expecting "ami-...")')
         if data.image_id in self.scenario.unknown_images:
             raise Ec2Error("InvalidAMIID.NotFound", f"The image id '[{data.image_id}]' does not exist")
-        if len(data.user_data) * 3 // 4 > USER_DATA_MAX_BYTES + 2:
+        try:
+            size = len(base64.b64decode(data.user_data, validate=True))
+        except binascii.Error as error:
+            raise Ec2Error("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data") from error
+        if size > USER_DATA_MAX_BYTES:
             raise Ec2Error("InvalidParameterValue", f"User data is limited to {USER_DATA_MAX_BYTES} bytes")
 
 

@@ -106,6 +106,7 @@ class Scenario:
 
 _Rate = Annotated[float, Field(ge=0, le=1)]
 _Seconds = Annotated[float, Field(ge=0)]
+_Zone = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d[a-z]$")]
 
 
 class _Strict(BaseModel):
@@ -119,7 +120,7 @@ class _BucketFile(_Strict):
 
 class _PoolFile(_Strict):
     type: str
-    zone: str
+    zone: _Zone
     market: Literal["on-demand", "spot"] = "on-demand"
     capacity: Annotated[int, Field(ge=0)] | None = None
     price: Annotated[float, Field(gt=0)] | None = None
@@ -134,7 +135,7 @@ class _PoolFile(_Strict):
 
 
 class _SubnetFile(_Strict):
-    zone: str
+    zone: _Zone
     cidr: str
     free_addresses: Annotated[int, Field(ge=0)] | None = None
     vpc: str = "vpc-00000000000000001"

@@ -58,12 +58,12 @@ class LaunchTemplates:
         del self._by_id[template.id], self._ids[template.name]
         return template
 
-    def delete_version(self, template: LaunchTemplate, number: int) -> TemplateVersion:
+    def delete_version(self, template: LaunchTemplate, version: str) -> TemplateVersion:
         """Raises: Ec2Error when it is the default version or does not exist."""
-        found = self.version(template, str(number))
-        if number == template.default_version:
+        found = self.version(template, version)
+        if found.number == template.default_version:
             raise Ec2Error("UnexpectedError", "The default version of a launch template cannot be deleted")
-        self._store(replace(template, versions={n: v for n, v in template.versions.items() if n != number}))
+        self._store(replace(template, versions={n: v for n, v in template.versions.items() if n != found.number}))
         return found
 
     def get(self, ref: TemplateRef) -> LaunchTemplate:
