@@ -1,0 +1,1 @@
+"""Measurements on real Slurm: `make bench`. They print figures and judge none."""
