@@ -24,7 +24,10 @@ _SCRIPT = """\
 # {parameter} of slurm.conf, for clustermgtd. Written by resume_suspend.programs: changes are lost.
 {exports}exec {python} -I -S -c {start} "$@"
 """
-_START = "import sys; sys.path.append({root!r}); from resume_suspend.{name} import main; sys.exit(main(sys.argv[1:]))"
+_START = (
+    "import sys; sys.path.append({root!r}); "
+    "from resume_suspend.hook import run; from resume_suspend.{name} import main; run(main)"
+)
 
 
 def write_programs(

@@ -16,6 +16,7 @@ from resume_suspend import wire
 from resume_suspend.wire import LINE_BYTES_MAX, VERSION
 
 JOB_ID_MAX = 2**32 - 1
+_JOB_TEXTS = frozenset({"partition", "features", "reservation", "oversubscribe", "extra"})
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -204,6 +205,8 @@ class _Fields:
         value = self._content.get(name, default)
         if not isinstance(value, str):
             raise ProtocolError(f"field {name!r} is {'missing' if value is None else 'not a text'}")
+        if value.isascii():
+            return value
         return value.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate could not be logged
 
     def hostlist(self, name: str, default: str | None = None) -> str:
@@ -251,13 +254,10 @@ def _job(entry: object) -> ResumeJob:
     if not isinstance(entry, dict):
         raise ProtocolError("field 'jobs' holds something that is not an object")
     fields = _Fields(entry)
+    texts = {name: fields.text(name) for name in _JOB_TEXTS & entry.keys()}
     return ResumeJob(
         job_id=fields.job_id(),
         nodes_resume=fields.hostlist("nodes_resume", ""),
         nodes_alloc=fields.hostlist("nodes_alloc", ""),
-        partition=fields.text("partition", ""),
-        features=fields.text("features", ""),
-        reservation=fields.text("reservation", ""),
-        oversubscribe=fields.text("oversubscribe", ""),
-        extra=fields.text("extra", ""),
+        **texts,
     )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 
 from resume_suspend import wire
-from resume_suspend.hook import Program, deliver, hostlist_argument
+from resume_suspend.hook import Program, deliver, hostlist_argument, run
 
 PROGRAM = Program(
     "resume_fail", "ResumeFailProgram", "Tells clustermgtd at once that Slurm gave up on nodes it powered up."
@@ -25,4 +24,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run(main)

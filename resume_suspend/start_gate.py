@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import select
 import signal
-import sys
 import time
 from collections.abc import Mapping
 
 from resume_suspend import wire
 from resume_suspend.client import DEFAULT_SOCKET, NotDeliveredError, connect, read_line, told
-from resume_suspend.hook import seconds
+from resume_suspend.hook import run, say, seconds, show
 
 CONNECT_DEADLINE_S = 1.0
 """For the daemon to accept, and again to say that it is on the case."""
@@ -48,15 +47,13 @@ it cannot be run); 2 usage, but never for a job
 def main(arguments: list[str]) -> int:
     """Returns the exit status, unless a site's own prolog takes this process over."""
     if arguments and arguments[0] in ("-h", "--help"):
-        sys.stdout.write(_HELP)
+        show(_HELP)
         return 0
     then, problem = _then(arguments, os.environ)
     if not problem and not os.environ.get("SLURM_JOB_ID", "").isdecimal():
         problem = "SLURM_JOB_ID is not set to a job id"
     if problem:
-        sys.stderr.write(
-            f"start_gate: {problem}\nusage: start_gate [--then PROGRAM [ARGUMENT...]] (--help says more)\n"
-        )
+        say(f"start_gate: {problem}\nusage: start_gate [--then PROGRAM [ARGUMENT...]] (--help says more)\n")
         if "SLURM_JOB_ID" not in os.environ:
             return 2
     else:
@@ -65,7 +62,7 @@ def main(arguments: list[str]) -> int:
         except Exception as error:  # a job is never held up by a fault of ours
             outcome = f"{type(error).__name__}: {error}"
         if outcome:
-            sys.stderr.write(f"start_gate: job {os.environ['SLURM_JOB_ID']} is not held back: {outcome}\n")
+            say(f"start_gate: job {os.environ['SLURM_JOB_ID']} is not held back: {outcome}\n")
     return _run_instead(then) if then else 0
 
 
@@ -132,14 +129,12 @@ def _wait_readable(connection: int, wake: int, until: float) -> str:
 
 def _run_instead(then: list[str]) -> int:
     """Become the site's own prolog; returns only if that is not possible."""
-    sys.stdout.flush()
-    sys.stderr.flush()
     try:
         os.execv(then[0], then)  # noqa: S606 -- chaining the site's own prolog is the purpose
     except OSError as error:
-        sys.stderr.write(f"start_gate: cannot run {then[0]}: {error.strerror}\n")
+        say(f"start_gate: cannot run {then[0]}: {error.strerror}\n")
         return 127 if isinstance(error, FileNotFoundError) else 126
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run(main)

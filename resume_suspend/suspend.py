@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 
 from resume_suspend import wire
-from resume_suspend.hook import Program, deliver, hostlist_argument
+from resume_suspend.hook import Program, deliver, hostlist_argument, run
 
 PROGRAM = Program("suspend", "SuspendProgram", "Tells clustermgtd at once that Slurm powers nodes down.")
 
@@ -23,4 +22,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run(main)

@@ -179,6 +179,13 @@ def test_with_neither_daemon_nor_spool_it_fails_and_says_so(site: Site, hook: st
     play(story)
 
 
+@pytest.mark.parametrize("redirection", [">&- 2>&- <&-", "2>/dev/full >/dev/full"])
+def test_a_hook_that_cannot_say_anything_still_does_its_work(site: Site, redirection: str) -> None:
+    command = f'exec "$0" q1-dy-c5-1 {redirection}'
+    subprocess.run(["/bin/sh", "-c", command, str(site.programs["resume"])], env={}, timeout=DEADLINE_S, check=True)
+    assert len(site.spooled()) == 1
+
+
 def test_spooled_requests_keep_their_order(site: Site) -> None:
     async def story() -> None:
         for number in range(1, 6):
