@@ -41,29 +41,40 @@ def _up(options: argparse.Namespace) -> int:
     from clustermgtd.lab.cluster_files import Chosen
 
     folder = _folder(options)
-    lifecycle.up(folder, Chosen(options.config, options.scenario), lambda line: print(line, flush=True))
-    hint = "" if options.folder is None else f" --folder {shlex.quote(str(folder.path))}"
+    chosen = Chosen(options.config, options.scenario)
+    is_up = False
+    try:
+        lifecycle.up(folder, chosen, lambda line: print(line, flush=True))
+        is_up = True
+        _say_how_to_use(folder, "" if options.folder is None else f" --folder {shlex.quote(str(folder.path))}")
+        return _stay(folder) if options.foreground else 0
+    finally:
+        if options.foreground and is_up:
+            lifecycle.down(folder)
+
+
+def _say_how_to_use(folder: LabFolder, option: str) -> None:
     print(
         f"folder: {folder.path}\n"
-        f"try:    clustermgtd lab run{hint} -- sbatch -N 2 --wrap 'srun hostname'\n"
-        f"        clustermgtd lab run{hint} -- sinfo\n"
-        f'        eval "$(clustermgtd lab env{hint})"; squeue; aws ec2 describe-instances\n'
-        f"look:   clustermgtd lab status{hint}\n"
-        f"end:    clustermgtd lab down{hint}",
+        f"try:    clustermgtd lab run{option} -- sbatch -N 2 --wrap 'srun hostname'\n"
+        f"        clustermgtd lab run{option} -- sinfo\n"
+        f'        eval "$(clustermgtd lab env{option})"; squeue; aws ec2 describe-instances\n'
+        f"look:   clustermgtd lab status{option}\n"
+        f"end:    clustermgtd lab down{option}",
         flush=True,
     )
-    if not options.foreground:
-        return 0
-    print("Ctrl-C ends the lab", flush=True)
+
+
+def _stay(folder: LabFolder) -> int:
+    """Until Ctrl-C, SIGTERM or SIGHUP (0), or until the lab has ended by itself (1)."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
+        print("Ctrl-C ends the lab", flush=True)
         while (state := folder.read_state()) is not None and state.is_running:
             time.sleep(1)
     except KeyboardInterrupt:
         return 0
-    finally:
-        lifecycle.down(folder)
     print(f"the lab ended by itself; logs: {folder.path}", file=sys.stderr)
     return EXIT_FAILED
 

@@ -21,6 +21,8 @@ from clustermgtd.lab.environment import NOBODYS_CREDENTIALS
 from clustermgtd.lab.folder import LabFolder
 
 CLEAN_DEADLINE_S = 90.0
+CLUSTER = Path(__file__).with_name("cluster.yaml")
+"""The lab's own cluster with shorter times, so that tests wait less for nodes to go."""
 
 
 @dataclass
@@ -130,7 +132,7 @@ class Lab:
 
 
 @contextlib.contextmanager
-def running_lab(config: Path | None = None, scenario: Path | None = None) -> Iterator[Lab]:
+def running_lab(config: Path = CLUSTER, scenario: Path | None = None) -> Iterator[Lab]:
     """A lab in a folder of its own, taken down at the end; its slurmctld must never have met an unknown name.
 
     The folder is short because unix sockets are in it, and stays for people if the test failed there.
