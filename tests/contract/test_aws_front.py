@@ -21,6 +21,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from clustermgtd.lab.ec2.scenario import Scenario
+
 SUBNET = "subnet-0000000000000000a"
 
 
@@ -206,6 +208,28 @@ def test_a_wrong_control_is_refused_with_the_reason(aws_endpoints: Any) -> None:
     with caught.value as error:
         assert error.code == 400
         assert {p["loc"][0] for p in json.load(error)["error"]} == {"instance", "instance_id"}
+
+
+def test_a_bucket_can_be_emptied_while_clients_call(serve: Any) -> None:
+    with serve(Scenario()) as aws, clients(aws, "ec2") as ec2:
+        ec2.describe_regions()
+        control(aws, "throttle", kind="request", bucket="non-mutating", size=0)
+        with pytest.raises(ClientError, match="RequestLimitExceeded"):
+            ec2.describe_regions()
+        control(aws, "throttle", kind="request", bucket="non-mutating")
+        ec2.describe_regions()
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            control(aws, "throttle", kind="request", bucket="everything", size=0)
+        caught.value.close()
+
+
+def test_a_new_capacity_counts_from_the_next_launch_on(aws_endpoints: Any, ec2: Any) -> None:
+    request = {"ImageId": "ami-1", "InstanceType": "x1.16xlarge", "SubnetId": SUBNET, "MinCount": 1, "MaxCount": 1}
+    control(aws_endpoints, "set-capacity", instance_type="x1.16xlarge", zone="us-east-1a", capacity=0)
+    with pytest.raises(ClientError, match="InsufficientInstanceCapacity"):
+        ec2.run_instances(**request)
+    control(aws_endpoints, "set-capacity", instance_type="x1.16xlarge", zone="us-east-1a")
+    assert ec2.run_instances(**request)["Instances"]
 
 
 def test_other_services_answer_too(aws_endpoints: Any) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from clustermgtd.lab.ec2.buckets import Bucket
+from clustermgtd.lab.ec2.buckets import REQUEST_BUCKETS, RESOURCE_BUCKETS, Bucket
 from clustermgtd.lab.ec2.model import Ec2Model
 from clustermgtd.lab.ec2.records import Ec2Error, ScheduledEvent
 
@@ -35,12 +35,19 @@ class _SetCapacity(_Strict):
 
 
 class _Throttle(_Strict):
-    """Without a size the limit is lifted."""
+    """A token bucket; without a size the limit is lifted."""
 
     kind: Literal["request", "resource"]
     bucket: str
     size: Annotated[float, Field(ge=0)] | None = None
     refill_per_s: Annotated[float, Field(ge=0)] = 0.0
+
+    @model_validator(mode="after")
+    def _exists(self) -> Self:
+        known = REQUEST_BUCKETS if self.kind == "request" else RESOURCE_BUCKETS
+        if self.bucket not in known:
+            raise ValueError(f"there is no such bucket; there are {', '.join(sorted(known))}")
+        return self
 
 
 class _Console(_OneInstance):
@@ -90,7 +97,9 @@ class Controls:
             try:
                 act(parameters.model_validate_json(await request.read() or b"{}"), self._clock())
             except ValidationError as error:
-                return web.json_response({"error": json.loads(error.json(include_url=False))}, status=400)
+                return web.json_response(
+                    {"error": json.loads(error.json(include_url=False, include_context=False))}, status=400
+                )
             except Ec2Error as error:
                 return web.json_response({"error": error.message, "code": error.code}, status=400)
             self._pump()

@@ -72,9 +72,8 @@ class AwsEndpoints:
         if self._extra_routes is not None:
             self._extra_routes(application)
         application.router.add_route("*", "/{path:.*}", self._serve)
-        self._runner = web.AppRunner(
-            application, access_log=None, handler_cancellation=True, shutdown_timeout=STOP_TIMEOUT_S
-        )
+        # Handlers outlive their client: one that is cut off in the middle would free a service's lock while moto works.
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_TIMEOUT_S)
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, "127.0.0.1", self._port).start()

@@ -144,6 +144,8 @@ class MotoServices:
         deadline = loop.time() + float(asked["WaitTimeSeconds"])
         short = json.dumps({**asked, "WaitTimeSeconds": 0}).encode()
         while True:
+            if request.transport is None or request.transport.is_closing():
+                return Forwarded(408, {}, b"")
             arrivals = self._arrivals
             reply = await self.call(request.method, request.raw_path, headers, short)
             left = deadline - loop.time()
