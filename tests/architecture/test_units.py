@@ -32,7 +32,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The units with programs that exist on this machine."""
     folder = tmp_path_factory.mktemp("units")
     for path in [*UNITS.glob("*.service"), *UNITS.glob("*.socket")]:
-        text = re.sub(r"^ExecStart=/\S+", "ExecStart=/bin/true", path.read_text(), flags=re.MULTILINE)
+        text = re.sub(r"^(Exec\w+)=/\S+", r"\1=/bin/true", path.read_text(), flags=re.MULTILINE)
         (folder / path.name).write_text(text)
     return folder
 
