@@ -70,8 +70,8 @@ def test_a_conditional_write_has_exactly_one_winner_however_many_try(aws_endpoin
             return 1
 
         with ThreadPoolExecutor(50) as pool:
-            winners = [sum(pool.map(put, [f"key-{n}"] * 50)) for n in range(6)]
-        assert winners == [1] * 6
+            winners = [sum(pool.map(put, [f"key-{n}"] * 50)) for n in range(10)]
+        assert winners == [1] * 10
 
 
 def test_concurrent_additions_to_a_counter_are_all_counted(aws_endpoints: Any) -> None:
@@ -93,9 +93,9 @@ def test_concurrent_additions_to_a_counter_are_all_counted(aws_endpoints: Any) -
             )
 
         with ThreadPoolExecutor(20) as pool:
-            list(pool.map(add, range(100)))
+            list(pool.map(add, range(300)))
         item = dynamodb.get_item(TableName=table, Key={"Id": {"S": "counter"}}, ConsistentRead=True)["Item"]
-        assert item["n"] == {"N": "100"}
+        assert item["n"] == {"N": "300"}
 
 
 def test_a_long_poll_ends_as_soon_as_a_message_arrives_and_does_not_hold_up_the_sender(aws_endpoints: Any) -> None:

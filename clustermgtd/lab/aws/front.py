@@ -16,6 +16,7 @@ from aiohttp import web
 from clustermgtd.lab.aws.controls import Controls
 from clustermgtd.lab.aws.door import Ec2Door
 from clustermgtd.lab.aws.events import EventBridge
+from clustermgtd.lab.aws.moto_child import MotoChild
 from clustermgtd.lab.aws.protocol import API_VERSION
 from clustermgtd.lab.aws.services import MotoServices, service_of
 from clustermgtd.lab.ec2.model import Ec2Model
@@ -63,7 +64,7 @@ class AwsEndpoints:
         Raises:
             OSError: the port is taken.
         """
-        self._services = MotoServices(self._scenario.account)
+        self._services = MotoServices(MotoChild(self._scenario.account))
         self._bridge = EventBridge(self._services, self._scenario)
         self._door = await asyncio.to_thread(Ec2Door, self.model)
         self.listen(self._bridge.put)

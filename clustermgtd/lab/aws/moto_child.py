@@ -23,8 +23,12 @@ class MotoChild:
     def __init__(self, account: str) -> None:
         self._account = account
         self._process: Process | None = None
-        self.url = ""
+        self._url = ""
+
+    @property
+    def url(self) -> str:
         """Where the child serves; empty until it was started."""
+        return self._url
 
     @property
     def pid(self) -> int | None:
@@ -56,11 +60,11 @@ class MotoChild:
         if not line.startswith(b"port "):
             await self.close()
             raise RuntimeError("moto did not start; is the extra [lab] installed?")
-        self.url = f"http://127.0.0.1:{int(line.split()[1])}"
+        self._url = f"http://127.0.0.1:{int(line.split()[1])}"
 
     async def close(self) -> None:
         """End the child."""
-        process, self._process, self.url = self._process, None, ""
+        process, self._process, self._url = self._process, None, ""
         if process is None:
             return
         assert process.stdin is not None

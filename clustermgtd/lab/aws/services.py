@@ -13,14 +13,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
-
-from clustermgtd.lab.aws.moto_child import MotoChild
 
 CALL_TIMEOUT_S = 120.0
 CONNECTIONS_MAX = 100
@@ -49,11 +47,27 @@ def service_of(request: web.Request) -> str:
     return scope[3] if len(scope) == 5 else ""
 
 
+class Upstream(Protocol):
+    """A server that has every service but EC2."""
+
+    @property
+    def url(self) -> str:
+        """Empty until it serves."""
+
+    @property
+    def pid(self) -> int | None: ...
+
+    async def start(self) -> None:
+        """Raises: RuntimeError if it does not come up."""
+
+    async def close(self) -> None: ...
+
+
 class MotoServices:
     """The way to moto; starts it with the first call."""
 
-    def __init__(self, account: str) -> None:
-        self._child = MotoChild(account)
+    def __init__(self, child: Upstream) -> None:
+        self._child = child
         self._start = asyncio.Lock()
         self._locks: dict[str, asyncio.Lock] = {}
         self._arrivals = asyncio.Event()
