@@ -28,23 +28,22 @@ from clustermgtd.adapters.system.systemd import Notifier
 from clustermgtd.errors import ConfigurationError, FencedError, TransientError
 from clustermgtd.intake.hooks import HookServer, HookServerSettings
 from clustermgtd.intake.listener import inherited_fd
-from clustermgtd.intake.observer import Rejection, Source
 from clustermgtd.model.hostlist import fold
-from clustermgtd.model.ids import JobId, NodeName
 from clustermgtd.model.policy import Policy
 from clustermgtd.node.arguments import AgentArguments
 from clustermgtd.node.user_data import user_data
+from clustermgtd.reconcile.boot_reports import BootReports
 from clustermgtd.reconcile.ledger import Ledger
 from clustermgtd.reconcile.loop import Loop, Pace
 from clustermgtd.reconcile.observer import Observers
 from clustermgtd.reconcile.retry import Retry, RetryPolicy
-from clustermgtd.reconcile.start_gate import GateAnswer, StartGate
+from clustermgtd.reconcile.start_gate import StartGate
 from clustermgtd.reconcile.status import Status
 from clustermgtd.settings import Settings, load
 from clustermgtd.settings.policy import build_policy, template_specs
-from clustermgtd.telemetry import labels
 from clustermgtd.telemetry.exposition import Health, MetricsServer
 from clustermgtd.telemetry.instrument import InstrumentedClaimStore, InstrumentedFleet, InstrumentedScheduler
+from clustermgtd.telemetry.intake_metrics import CountedGate
 from clustermgtd.telemetry.logging import LogFormat, LogLevel, configure
 from clustermgtd.telemetry.loop_metrics import LoopMetrics
 from clustermgtd.telemetry.metrics import Metrics
@@ -73,38 +72,6 @@ class Configured:
     def pace(self) -> Pace:
         period = self.settings.clustermgtd.period_seconds
         return Pace(quiet_s=period, waiting_s=min(5.0, period))
-
-
-class HookCounts:
-    """Counts and logs what comes over the socket and from the spool."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-
-    def accepted(self, kind: str, source: Source) -> None:
-        self._metrics.hook_request(labels.HookKind(kind), labels.HookSource(source))
-
-    def rejected(self, reason: Rejection, source: Source, detail: str) -> None:
-        self._metrics.hook_rejected(labels.HookRejection(reason))
-        log.warning("hook_rejected", reason=reason, source=source, detail=detail)
-
-
-class CountedGate:
-    """The start gate, with its answers counted."""
-
-    def __init__(self, gate: StartGate, metrics: Metrics) -> None:
-        self._gate = gate
-        self._metrics = metrics
-
-    async def wait(self, job_id: JobId, nodes: Sequence[NodeName]) -> GateAnswer:
-        self._metrics.gate_waiting(self._gate.waiting + 1)
-        try:
-            answer = await self._gate.wait(job_id, nodes)
-        finally:
-            self._metrics.gate_waiting(self._gate.waiting)
-        self._metrics.gate_answer(labels.GateReason(answer.reason))
-        log.info("start_gate_opened", job_id=job_id, reason=answer.reason)
-        return answer
 
 
 class Daemon:
@@ -155,7 +122,11 @@ class Daemon:
         )
         ledger = Ledger(InstrumentedClaimStore(store, self._metrics, self._clock))
         status = Status(self._clock, self._notifier.status)
-        loop = Loop(fleet, scheduler, ledger, self._clock, Observers([LoopMetrics(self._metrics), status]))
+        boots = BootReports(store, self._metrics.boot_phase)
+        observers = Observers([LoopMetrics(self._metrics), status, boots])
+        loop = Loop(fleet, scheduler, ledger, self._clock, observers)
+        self._metrics.watch_inbox(lambda: len(loop.inbox))
+        self._metrics.watch_spool(lambda: sum(1 for _ in Path(own.hooks.spool_dir).glob("*.json")))
         self._configured = await self._start(session, store, ledger, settings)
 
         gate = StartGate(
@@ -166,7 +137,7 @@ class Daemon:
             loop.inbox,
             CountedGate(gate, self._metrics),
             self._clock,
-            HookCounts(self._metrics),
+            IntakeMetrics(self._metrics),
         )
         async with _cancelled_at_the_end() as start:
             if own.metrics.enabled:
@@ -179,6 +150,7 @@ class Daemon:
                 port = server.bind()
                 log.info("metrics_served", address=own.metrics.address, port=port)
                 start(server.run(), "metrics")
+            start(boots.run(), "boot reports")
             start(gate.run(), "start gate")
             start(hooks.run(), "hooks")
             start(self._keep_watchdog(status), "watchdog")

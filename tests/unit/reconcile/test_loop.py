@@ -1,0 +1,348 @@
+"""The loop over fakes: what a tick does, and what it leaves alone when something fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from clustermgtd.errors import (
+    ConfigurationError,
+    FencedError,
+    IncompleteObservationError,
+    ThrottledError,
+    TransientError,
+)
+from clustermgtd.model.action import Action
+from clustermgtd.model.claim import ClaimState, Launch, LaunchResult
+from clustermgtd.model.ids import NodeName
+from clustermgtd.model.policy import Policy
+from clustermgtd.model.snapshot import Plan, Snapshot
+from clustermgtd.ports.hint_sink import Hint, HintKind
+from clustermgtd.reconcile.boot_reports import BootReports
+from clustermgtd.reconcile.ledger import Ledger
+from clustermgtd.reconcile.loop import Loop, Pace
+from clustermgtd.reconcile.observer import Observers
+from clustermgtd.reconcile.status import Status
+from tests.builders import a_policy, dynamic
+from tests.fakes.claim_store import FakeClaimStore, FakeTable
+from tests.fakes.clock import FakeClock
+from tests.fakes.fleet import FakeFleet
+from tests.fakes.scheduler import FakeScheduler
+
+
+class Recorder:
+    """Remembers what the loop told."""
+
+    def __init__(self) -> None:
+        self.plans: list[Plan] = []
+        self.errors: list[Exception] = []
+        self.outcomes: list[tuple[str, str]] = []
+
+    def tick_done(self, snapshot: Snapshot, plan: Plan, duration_s: float) -> None:
+        self.plans.append(plan)
+
+    def tick_failed(self, error: Exception, duration_s: float) -> None:
+        self.errors.append(error)
+
+    def action_applied(self, action: Action, outcome: str) -> None:
+        self.outcomes.append((type(action).__name__, outcome))
+
+    def launch_done(self, launch: Launch, result: LaunchResult, duration_s: float) -> None:
+        self.outcomes.append(("launch_done", str(len(result.instances))))
+
+
+class Stage:
+    """A loop over fakes whose ticks and time a test drives."""
+
+    def __init__(self, nodes: int = 3, table: FakeTable | None = None) -> None:
+        self.clock = FakeClock()
+        self.fleet = FakeFleet(now=self.clock.now)
+        self.scheduler = FakeScheduler(dynamic(nodes))
+        self.store = FakeClaimStore(table or FakeTable())
+        self.ledger = Ledger(self.store)
+        self.recorder = Recorder()
+        self.status = Status(self.clock, lambda _: None)
+        self.phases: list[tuple[str, float]] = []
+        self.boots = BootReports(self.store, lambda phase, seconds: self.phases.append((phase, seconds)))
+        self.loop = Loop(
+            self.fleet, self.scheduler, self.ledger, self.clock, Observers([self.recorder, self.status, self.boots])
+        )
+        self.policy: Policy = a_policy(dynamic(nodes))
+
+    async def tick(self, group: asyncio.TaskGroup) -> float:
+        pause = await self.loop.tick(self.policy, Pace(), group)
+        await self.loop.actor.settle(1.0)
+        return pause
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock.step(seconds)
+        for _ in range(int(seconds)):
+            self.scheduler.advance(1.0)
+
+    def claims(self) -> dict[str, ClaimState]:
+        return {c.node: c.state for launch in self.store.table.launches.values() for c in launch.claims}
+
+
+def play(story: Callable[[Stage, asyncio.TaskGroup], Awaitable[None]], stage: Stage | None = None) -> Stage:
+    stage = stage or Stage()
+
+    async def run() -> None:
+        await stage.ledger.begin("test")
+        async with asyncio.TaskGroup() as group:
+            await story(stage, group)
+
+    asyncio.run(run())
+    return stage
+
+
+def a_hint(acknowledged: list[str]) -> tuple[Hint, Callable[[], None]]:
+    return Hint(HintKind.RESUME, (NodeName("q1-dy-c5-1"),), "1", 0.0), lambda: acknowledged.append("1")
+
+
+def test_a_job_brings_up_instances_and_they_go_when_slurm_powers_down() -> None:
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        stage.scheduler.submit(2, seconds=5)
+        stage.pass_time(1)
+        await stage.tick(group)
+        assert stage.claims() == {"q1-dy-c5-1": ClaimState.LAUNCHED, "q1-dy-c5-2": ClaimState.LAUNCHED}
+        stage.scheduler.boot("q1-dy-c5-1", "q1-dy-c5-2")
+        stage.pass_time(1)
+        await stage.tick(group)
+        assert set(stage.claims().values()) == {ClaimState.READY}
+        stage.pass_time(700)
+        await stage.tick(group)
+        stage.pass_time(5)
+        await stage.tick(group)
+        assert set(stage.claims().values()) == {ClaimState.TERMINATED}
+        await stage.tick(group)
+        assert stage.recorder.plans[-1].actions == ()
+
+    stage = play(story)
+    assert stage.fleet.calls["launch"] == 1
+
+
+@pytest.mark.parametrize("blind", ["slurm", "ec2"])
+def test_nothing_is_decided_from_half_of_the_facts(blind: str) -> None:
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        stage.scheduler.submit(1)
+        stage.pass_time(1)
+        if blind == "slurm":
+            stage.scheduler.faults.fail("view", IncompleteObservationError("scontrol did not answer"))
+        else:
+            stage.fleet.faults.fail("instances", TransientError("page 2 of 3"))
+        assert await stage.tick(group) == Pace().failed_s
+        assert stage.recorder.plans == []
+        assert stage.fleet.calls["launch"] == 0
+        await stage.tick(group)
+        assert stage.fleet.calls["launch"] == 1
+
+    play(story)
+
+
+def test_a_hint_is_acknowledged_by_the_tick_that_stored_its_facts_and_by_no_failed_one() -> None:
+    acknowledged: list[str] = []
+
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        assert stage.loop.inbox.offer(*a_hint(acknowledged))
+        stage.scheduler.faults.fail("view", IncompleteObservationError("slurmctld restarts"))
+        await stage.tick(group)
+        assert acknowledged == []
+        assert len(stage.loop.inbox) == 1
+        await stage.tick(group)
+        assert acknowledged == ["1"]
+        assert len(stage.loop.inbox) == 0
+
+    play(story)
+
+
+def test_an_intent_that_cannot_be_stored_is_not_acted_on() -> None:
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        stage.scheduler.submit(1)
+        stage.pass_time(1)
+        stage.store.faults.fail("put", ThrottledError("table"))
+        await stage.tick(group)
+        assert stage.fleet.calls["launch"] == 0
+        await stage.tick(group)
+        assert stage.claims() == {"q1-dy-c5-1": ClaimState.LAUNCHED}
+
+    play(story)
+
+
+def test_an_intent_whose_storing_was_not_answered_claims_its_node_once() -> None:
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        stage.scheduler.submit(1)
+        stage.pass_time(1)
+        stage.store.faults.lose_reply("put")
+        await stage.tick(group)
+        assert stage.fleet.calls["launch"] == 0
+        stage.pass_time(10)
+        await stage.tick(group)
+        assert len(stage.store.table.launches) == 1
+        assert stage.claims() == {"q1-dy-c5-1": ClaimState.LAUNCHED}
+
+    play(story)
+
+
+def test_a_lost_reply_is_adopted_and_launches_nothing_twice() -> None:
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        stage.scheduler.submit(2)
+        stage.pass_time(1)
+        stage.fleet.faults.lose_reply("launch")
+        await stage.tick(group)
+        assert set(stage.claims().values()) == {ClaimState.REQUESTED}
+        stage.pass_time(1)
+        await stage.tick(group)
+        assert set(stage.claims().values()) == {ClaimState.LAUNCHED}
+        assert len(await stage.fleet.instances()) == 2
+        assert stage.fleet.calls["launch"] == 1
+
+    play(story)
+
+
+def test_a_refused_launch_gives_the_node_back_with_the_reason() -> None:
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        job = stage.scheduler.submit(1)
+        stage.pass_time(1)
+        stage.fleet.faults.fail("launch", ConfigurationError("no such image", code="InvalidAMIID.NotFound"))
+        await stage.tick(group)
+        assert stage.claims() == {"q1-dy-c5-1": ClaimState.LAUNCH_FAILED}
+        await stage.tick(group)
+        node = (await stage.scheduler.view()).nodes[NodeName("q1-dy-c5-1")]
+        assert node.is_down
+        assert node.reason == "clustermgtd: launch-failed (Code:InvalidAMIID.NotFound) no such image"
+        assert (await stage.scheduler.view()).jobs[job].is_held_after_requeue
+        await stage.tick(group)
+        assert not (await stage.scheduler.view()).jobs[job].is_held_after_requeue
+
+    play(story)
+
+
+def test_a_throttled_launch_is_called_again_under_its_token() -> None:
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        stage.scheduler.submit(1)
+        stage.pass_time(1)
+        stage.fleet.faults.fail("launch", ThrottledError("Request limit exceeded"))
+        await stage.tick(group)
+        await stage.tick(group)
+        assert stage.fleet.calls["launch"] == 1, "not before the replay interval"
+        stage.pass_time(6)
+        await stage.tick(group)
+        assert stage.claims() == {"q1-dy-c5-1": ClaimState.LAUNCHED}
+        assert len(stage.store.table.launches) == 1
+
+    play(story)
+
+
+def test_an_effect_that_fails_is_decided_again_and_does_not_stop_the_others() -> None:
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        stage.scheduler.submit(1, seconds=5)
+        stage.pass_time(1)
+        await stage.tick(group)
+        stage.scheduler.boot("q1-dy-c5-1")
+        stage.pass_time(1)
+        await stage.tick(group)
+        stage.pass_time(700)
+        stage.fleet.faults.fail("terminate", TransientError("no answer"))
+        await stage.tick(group)
+        assert ("TerminateInstances", "failed") in stage.recorder.outcomes
+        assert stage.claims() == {"q1-dy-c5-1": ClaimState.TERMINATING}
+        stage.pass_time(30)
+        await stage.tick(group)
+        assert ("TerminateInstances", "ok") in stage.recorder.outcomes
+
+    play(story)
+
+
+def test_a_fenced_daemon_stops_before_it_does_anything() -> None:
+    table = FakeTable()
+
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        stage.scheduler.submit(1)
+        stage.pass_time(1)
+        await FakeClaimStore(table).begin_term("the next daemon")
+        with pytest.raises(FencedError):
+            await stage.tick(group)
+        assert stage.fleet.calls["instances"] == 0
+
+    play(story, Stage(table=table))
+
+
+def test_a_daemon_that_is_fenced_during_a_launch_stops_at_the_next_tick() -> None:
+    table = FakeTable()
+
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        stage.scheduler.submit(1)
+        stage.pass_time(1)
+        await stage.loop.tick(stage.policy, Pace(), group)
+        await FakeClaimStore(table).begin_term("the next daemon")
+        await stage.loop.actor.settle(1.0)
+        with pytest.raises(FencedError):
+            await stage.tick(group)
+
+    play(story, Stage(table=table))
+
+
+def test_stop_ends_the_run_after_its_launches_are_recorded() -> None:
+    stage = Stage()
+
+    async def run() -> None:
+        await stage.ledger.begin("test")
+        stage.scheduler.submit(1)
+        stage.pass_time(1)
+        running = asyncio.create_task(stage.loop.run(lambda: stage.policy, lambda: Pace(between_s=0.0)))
+        await asyncio.sleep(0)
+        stage.loop.stop()
+        await asyncio.wait_for(running, 5.0)
+
+    asyncio.run(run())
+    assert stage.claims() == {"q1-dy-c5-1": ClaimState.LAUNCHED}
+
+
+def test_the_pace_follows_what_is_under_way() -> None:
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        pace = Pace()
+        assert await stage.tick(group) == pace.quiet_s
+        stage.scheduler.submit(1)
+        stage.pass_time(1)
+        assert await stage.tick(group) == pace.acted_s
+        assert await stage.tick(group) == pace.waiting_s
+        stage.scheduler.boot("q1-dy-c5-1")
+        stage.pass_time(1)
+        assert await stage.tick(group) == pace.acted_s
+        assert await stage.tick(group) == pace.quiet_s
+
+    play(story)
+
+
+def test_boot_phases_are_read_once_a_node_is_ready() -> None:
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        stage.scheduler.submit(1)
+        stage.pass_time(1)
+        await stage.tick(group)
+        launched_at = stage.clock.now()
+        (instance,) = await stage.fleet.instances()
+        stage.store.table.phases[instance] = {"agent-started": launched_at + 4.0}
+        stage.scheduler.boot("q1-dy-c5-1")
+        stage.pass_time(10)
+        await stage.tick(group)
+        reading = asyncio.create_task(stage.boots.run())
+        await asyncio.sleep(0.01)
+        reading.cancel()
+
+    assert play(story).phases == [("agent-started", 4.0)]
+
+
+def test_health_follows_the_ticks() -> None:
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        await stage.tick(group)
+        assert stage.status.is_healthy(30.0)
+        await stage.clock.advance(220.0)
+        stage.scheduler.faults.fail("view", IncompleteObservationError("slurmctld is away"))
+        await stage.tick(group)
+        assert stage.status.is_alive(30.0)
+        assert not stage.status.is_healthy(30.0)
+        assert stage.status.text == "tick failed: slurmctld is away"
+
+    play(story)
