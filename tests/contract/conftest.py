@@ -15,6 +15,7 @@ from botocore.config import Config
 from clustermgtd.lab.aws.front import AwsEndpoints
 from clustermgtd.lab.ec2.model import Ec2Model
 from clustermgtd.lab.ec2.scenario import Scenario
+from tests.contract.ec2_calls import make_template
 
 T = TypeVar("T")
 
@@ -97,3 +98,9 @@ def ec2(aws_endpoints: ServedAws) -> Iterator[Any]:
     client = aws_endpoints.client("ec2")
     yield client
     client.close()
+
+
+@pytest.fixture
+def template(ec2: Any) -> str:
+    """A launch template's name, new for each test."""
+    return make_template(ec2)
