@@ -19,6 +19,7 @@ from tests.fakes.faults import Faults
 
 _FINISHED = frozenset({"COMPLETED", "CANCELLED"})
 _F = NodeFlag
+_NO_SLURMD = frozenset({_F.POWERED_DOWN, _F.POWERING_DOWN, _F.POWERING_UP, _F.POWER_DOWN})
 PARKED = "127.0.0.1"
 
 
@@ -179,8 +180,9 @@ class FakeScheduler:
         """slurmd registers."""
         for name in names:
             node = self._nodes[NodeName(name)]
-            if _F.POWERING_UP in node.flags and not node.is_down:
+            if _F.POWERING_UP in node.flags:
                 node.flags -= {_F.POWERING_UP, _F.NOT_RESPONDING}
+                node.is_down, node.reason = False, "" if node.is_down else node.reason
                 node.address, node.hostname, node.idle_since, node.is_silent = PARKED, "host", self.now, False
 
     def kill(self, name: str) -> None:
@@ -211,6 +213,8 @@ class FakeScheduler:
     def _run_timers(self) -> None:
         failed = []
         for node in self._nodes.values():
+            if node.is_down and not node.is_silent and not node.flags & _NO_SLURMD:
+                node.is_down, node.reason = False, ""
             if node.timer > self.now:
                 continue
             if _F.POWERING_UP in node.flags:

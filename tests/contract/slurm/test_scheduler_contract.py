@@ -209,6 +209,22 @@ def test_a_job_whose_node_dies_is_requeued_when_the_node_is_set_down(rig: RigFac
     play(rig, story)
 
 
+def test_a_slurmd_that_lives_lifts_down_again(rig: RigFactory) -> None:
+    async def story(slurm: Rig) -> None:
+        await up(slurm, *names(1))
+        await slurm.scheduler.set_down(names(1), REASON)
+        await slurm.until(are(slurm, lambda value: value.is_up, *names(1)), "the node answers and is up again")
+        await slurm.scheduler.power_up(names(2))
+        await slurm.until(are(slurm, lambda value: value.is_powering_up, *names(2)), "the node is powering up")
+        await slurm.scheduler.set_down(names(2), REASON)
+        assert (await node(slurm, "q1-dy-c5-2")).is_down
+        await slurm.boot("q1-dy-c5-2")
+        await slurm.until(are(slurm, lambda value: value.is_up, *names(2)), "the late slurmd makes the node up")
+        assert not (await node(slurm, "q1-dy-c5-2")).is_marked_by_us
+
+    play(rig, story)
+
+
 def test_a_power_down_waits_for_the_job(rig: RigFactory) -> None:
     async def story(slurm: Rig) -> None:
         await up(slurm, *names(1))
