@@ -129,7 +129,8 @@ def _aws(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from clustermgtd.lab.demo import run
 
-    return run(_folder(options), plain=options.plain)
+    beside = LabFolder(default_folder(os.environ).absolute().with_name("demo"))
+    return run(beside if options.folder is None else _folder(options), plain=options.plain)
 
 
 def _folder(options: argparse.Namespace) -> LabFolder:

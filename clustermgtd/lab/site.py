@@ -26,6 +26,7 @@ from clustermgtd.lab import door, leftovers
 from clustermgtd.lab.aws.front import AwsEndpoints
 from clustermgtd.lab.claims import count_open_claims
 from clustermgtd.lab.cluster_files import Chosen, cluster_text, localise, scenario_for
+from clustermgtd.lab.consoles import ConsoleFeed
 from clustermgtd.lab.daemon_process import DaemonProcess
 from clustermgtd.lab.ec2.records import Ec2Error, Ec2Event, InstanceRecord
 from clustermgtd.lab.environment import aws_variables
@@ -72,6 +73,7 @@ class LabSite:
             extra_routes=lambda application: _add_routes(application, self._metadata.routes(), door.routes(self)),
         )
         self.slurm = SlurmControl(folder.slurm, ports=SlurmPorts(self.ports["slurmctld"], self.ports["first_node"]))
+        self._consoles = ConsoleFeed(folder.path / "instances", self.aws.model.consoles.append)
         self._session = AwsSession(self.region, endpoint_url=f"http://127.0.0.1:{self.ports['aws']}")
         self._instances: InstanceSupervisor | None = None
         self._daemon: DaemonProcess | None = None
@@ -118,6 +120,7 @@ class LabSite:
             records = self.aws.model.instances()
             self._states.update({record.id: record.state for record in records})
             await self._instances.reconcile({r.id: self._metadata_for(r) for r in records if r.state == "running"})
+            self._consoles.feed(record.id for record in records if record.state in ("running", "shutting-down"))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_RECONCILE_PERIOD_S):
                     await self._wake.wait()
@@ -227,8 +230,7 @@ class LabSite:
         )
 
     async def _power_off(self, instance: str) -> None:
-        console = self.folder.path / "instances" / instance / "console.log"
-        self.aws.model.consoles.append(instance, console.read_text(errors="replace"))
+        self._consoles.feed([instance])
         self.aws.model.kill_instance(instance, time.time())
         self.aws.pump()
 

@@ -56,6 +56,9 @@ def test_a_job_runs_and_everything_goes_away_again(lab: Lab) -> None:
         report = table.get_item(TableName=status.site["table"], Key={"Id": {"S": f"boot#{instance}"}})["Item"]
         assert report["Node"]["S"] in lab.output(job)
         assert {"agent-started", "node-known", "slurmd-started"} <= report["Phases"]["M"].keys()
+    first = next(iter(status.site["instance_pids"]))
+    console = lab.wait_until(lambda: lab.aws("ec2").get_console_output(InstanceId=first).get("Output"))
+    assert f"{first} (c5.large) is node" in console
     status = lab.wait_until_clean()
     assert status.site["launched"] == status.site["terminated"] == 2
 
