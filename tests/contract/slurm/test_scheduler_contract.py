@@ -212,8 +212,11 @@ def test_a_job_whose_node_dies_is_requeued_when_the_node_is_set_down(rig: RigFac
 def test_a_slurmd_that_lives_lifts_down_again(rig: RigFactory) -> None:
     async def story(slurm: Rig) -> None:
         await up(slurm, *names(1))
+        job_id = await slurm.submit(1)
+        await slurm.until(is_in(slurm, job_id, "RUNNING"), "the job runs")
         await slurm.scheduler.set_down(names(1), REASON)
         await slurm.until(are(slurm, lambda value: value.is_up, *names(1)), "the node answers and is up again")
+        assert (await job(slurm, job_id)).is_held_after_requeue
         await slurm.scheduler.power_up(names(2))
         await slurm.until(are(slurm, lambda value: value.is_powering_up, *names(2)), "the node is powering up")
         await slurm.scheduler.set_down(names(2), REASON)
