@@ -43,7 +43,7 @@ from clustermgtd.settings import Settings, load
 from clustermgtd.settings.policy import build_policy, template_specs
 from clustermgtd.telemetry.exposition import Health, MetricsServer
 from clustermgtd.telemetry.instrument import InstrumentedClaimStore, InstrumentedFleet, InstrumentedScheduler
-from clustermgtd.telemetry.intake_metrics import CountedGate
+from clustermgtd.telemetry.intake_metrics import CountedGate, IntakeMetrics
 from clustermgtd.telemetry.logging import LogFormat, LogLevel, configure
 from clustermgtd.telemetry.loop_metrics import LoopMetrics
 from clustermgtd.telemetry.metrics import Metrics
