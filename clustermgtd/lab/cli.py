@@ -44,7 +44,7 @@ def _up(options: argparse.Namespace) -> int:
     chosen = Chosen(options.config, options.scenario)
     is_up = False
     try:
-        lifecycle.up(folder, chosen, lambda line: print(line, flush=True))
+        lifecycle.up(folder, chosen, lambda line: print(line, flush=True), is_mine=options.foreground)
         is_up = True
         _say_how_to_use(folder, "" if options.folder is None else f" --folder {shlex.quote(str(folder.path))}")
         return _stay(folder) if options.foreground else 0

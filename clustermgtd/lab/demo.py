@@ -140,7 +140,7 @@ def run(folder: LabFolder, *, plain: bool) -> int:
 
 
 def _play(folder: LabFolder, view: DemoView) -> str:
-    lifecycle.up(folder, Chosen(), view.note)
+    lifecycle.up(folder, Chosen(), view.note, is_mine=True)
     try:
         (folder.path / "jobs").mkdir()
         demo = Demo(LabClient(folder), view)

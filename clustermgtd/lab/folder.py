@@ -40,6 +40,18 @@ class LabState:
     metrics_url: str = ""
     error: str = ""
     ports: Mapping[str, int] = field(default_factory=dict)
+    owner_pid: int = 0
+    """The process with which the lab ends (a demo, a foreground lab); 0 for none."""
+    owner_started_ticks: int = 0
+
+    @property
+    def owner(self) -> ProcessIdentity | None:
+        return ProcessIdentity(self.owner_pid, self.owner_started_ticks) if self.owner_pid else None
+
+    @property
+    def is_orphaned(self) -> bool:
+        """It still runs, but the process that it was to end with is gone."""
+        return self.is_running and self.owner is not None and not is_alive(self.owner)
 
     @property
     def supervisor(self) -> ProcessIdentity:

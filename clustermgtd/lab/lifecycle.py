@@ -21,8 +21,10 @@ _POLL_S = 0.1
 _KEPT_FILES = ("clustermgtd-lab", "lock")
 
 
-def up(folder: LabFolder, chosen: Chosen, progress: Callable[[str], None]) -> LabState:
+def up(folder: LabFolder, chosen: Chosen, progress: Callable[[str], None], *, is_mine: bool = False) -> LabState:
     """Start a lab and wait until all of it answers; what an earlier one left there is ended and removed first.
+
+    A lab outlives this process unless `is_mine`: then it ends with it, even after `kill -9`.
 
     Interrupted (KeyboardInterrupt) or failed, it leaves nothing running.
 
@@ -31,13 +33,16 @@ def up(folder: LabFolder, chosen: Chosen, progress: Callable[[str], None]) -> La
     """
     folder.make()
     state = folder.read_state()
-    if state is not None and state.is_running:
+    if state is not None and state.is_orphaned:
+        progress(f"ending the lab of process {state.owner_pid}, which is gone")
+        down(folder)
+    elif state is not None and state.is_running:
         raise ConfigurationError(f"a lab runs in {folder.path} already, as process {state.pid}")
     ended = leftovers.end_all(folder.path)
     if ended:
         progress(f"ended {ended} processes that an earlier lab left behind")
     _clear(folder)
-    supervisor = _Supervisor(folder, chosen)
+    supervisor = _Supervisor(folder, chosen, is_mine)
     try:
         return _until_ready(folder, supervisor, progress)
     except BaseException:
@@ -80,11 +85,13 @@ def _clear(folder: LabFolder) -> None:
 class _Supervisor:
     """The started supervisor. It is to outlive this process, so nothing here objects to its being left alone."""
 
-    def __init__(self, folder: LabFolder, chosen: Chosen) -> None:
+    def __init__(self, folder: LabFolder, chosen: Chosen, is_mine: bool) -> None:
         command = [sys.executable, "-m", "clustermgtd.lab.supervisor", str(folder.path)]
         for option, path in (("--config", chosen.config), ("--scenario", chosen.scenario)):
             if path is not None:
                 command += [option, str(path.absolute())]
+        if is_mine:
+            command += ["--owner", str(os.getpid())]
         environment = process_environment(os.environ, {leftovers.LAB_MARKER: str(folder.path)})
         log = os.open(folder.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:

@@ -1,6 +1,7 @@
-"""The process that is the lab: `python -m clustermgtd.lab.supervisor FOLDER [--config FILE] [--scenario FILE]`.
+"""The process that is the lab: `python -m clustermgtd.lab.supervisor FOLDER` with the options of `lab up`.
 
-It owns everything, writes down how far it has come, and takes everything down on SIGTERM, SIGINT and failure.
+It owns everything, writes down how far it has come, and takes everything down on SIGTERM, SIGINT, failure and
+the end of the process that it belongs to.
 """
 
 from __future__ import annotations
@@ -30,12 +31,15 @@ _log = structlog.get_logger(__name__)
 class Supervisor:
     """One lab's life, and its state file."""
 
-    def __init__(self, folder: LabFolder, chosen: Chosen) -> None:
+    def __init__(self, folder: LabFolder, chosen: Chosen, owner: leftovers.ProcessIdentity | None) -> None:
         self._folder = folder
         self._chosen = chosen
         me = leftovers.identify(os.getpid())
         assert me is not None
+        self._owner = owner
         self._state = LabState(LabPhase.STARTING, me.pid, me.started_ticks)
+        if owner is not None:
+            self._state = replace(self._state, owner_pid=owner.pid, owner_started_ticks=owner.started_ticks)
 
     async def run(self) -> int:
         """Up, until a signal or a failure; then down. Returns the exit code."""
@@ -55,14 +59,18 @@ class Supervisor:
             raise
 
     async def _live(self, site: LabSite, stop: asyncio.Event) -> int:
-        stopping = asyncio.create_task(stop.wait(), name="lab-stop")
         work = asyncio.create_task(self._work(site), name="lab-work")
+        ends = (
+            work,
+            asyncio.create_task(stop.wait(), name="lab-stop"),
+            asyncio.create_task(_end_of(self._owner), name="lab-owner"),
+        )
         try:
-            await asyncio.wait((stopping, work), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (stopping, work):
+            for task in ends:
                 task.cancel()
-            await asyncio.gather(stopping, work, return_exceptions=True)
+            await asyncio.gather(*ends, return_exceptions=True)
             self._write(replace(self._state, phase=LabPhase.STOPPING))
             await site.close()
             await asyncio.to_thread(leftovers.end_all, self._folder.path)
@@ -93,6 +101,25 @@ class Supervisor:
         self._folder.write_state(state)
 
 
+async def _end_of(owner: leftovers.ProcessIdentity | None) -> None:
+    """Until the owner is gone; for ever without one."""
+    gone = asyncio.Event()
+    if owner is None:
+        await gone.wait()
+        return
+    try:
+        descriptor = os.pidfd_open(owner.pid)
+    except ProcessLookupError:
+        return
+    asyncio.get_running_loop().add_reader(descriptor, gone.set)
+    try:
+        if leftovers.is_alive(owner):
+            await gone.wait()
+    finally:
+        asyncio.get_running_loop().remove_reader(descriptor)
+        os.close(descriptor)
+
+
 @contextlib.contextmanager
 def only_one(folder: LabFolder) -> Iterator[None]:
     """Hold the folder; the kernel lets go of it when this process ends, however that happens.
@@ -114,6 +141,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--scenario", type=Path)
+    parser.add_argument("--owner", type=int, help="process id; the lab ends with that process")
     options = parser.parse_args(argv)
     folder = LabFolder(options.folder)
     structlog.configure(
@@ -125,9 +153,12 @@ def main(argv: list[str]) -> int:
         ],
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
+    owner = None if options.owner is None else leftovers.identify(options.owner)
+    if options.owner is not None and owner is None:
+        return 1
     os.chdir(folder.path)
     with only_one(folder):
-        return asyncio.run(Supervisor(folder, Chosen(options.config, options.scenario)).run())
+        return asyncio.run(Supervisor(folder, Chosen(options.config, options.scenario), owner).run())
 
 
 if __name__ == "__main__":

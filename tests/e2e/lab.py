@@ -139,7 +139,7 @@ def running_lab(config: Path = CLUSTER, scenario: Path | None = None) -> Iterato
     """
     folder = LabFolder(Path(tempfile.mkdtemp(prefix="clmgtd-e2e-")))
     try:
-        lifecycle.up(folder, Chosen(config, scenario), print)
+        lifecycle.up(folder, Chosen(config, scenario), print, is_mine=True)
         lab = Lab(folder, LabClient(folder))
         try:
             yield lab

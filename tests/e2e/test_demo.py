@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,3 +51,16 @@ def test_an_interrupted_demo_leaves_nothing(folder: Path) -> None:
         demo.send_signal(signal.SIGINT)
         assert demo.wait(90) == 130
     assert leftovers.belonging_to(folder) == []
+
+
+def test_the_lab_of_a_killed_demo_ends_too(folder: Path) -> None:
+    with subprocess.Popen([*COMMAND, str(folder)], stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        for line in demo.stdout:
+            if "EC2: running" in line:
+                break
+        demo.kill()
+    give_up_at = time.monotonic() + 60
+    while leftovers.belonging_to(folder):
+        assert time.monotonic() < give_up_at
+        time.sleep(0.2)
