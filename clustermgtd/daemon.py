@@ -257,6 +257,7 @@ def _scheduler(settings: Settings) -> CommandLineScheduler:
         Path(scontrol).parent,
         Path(conf_file),
         deadline_s=slurm.command_deadline_seconds,
+        names_resolve=slurm.names_resolve,
         report_unreadable=lambda names: log.warning("nodes_unreadable", nodes=fold(names)),
     )
 

@@ -110,7 +110,8 @@ def a_launch(*claims: NodeClaim, token: str = "t-1", age_s: float = 60.0, last_a
 
 
 def a_policy(nodes: list[NodeName] | None = None, *, static: tuple[str, ...] = (), **facts: object) -> Policy:
-    """One queue, one compute resource; by default ten dynamic nodes."""
+    """One queue, one compute resource; by default ten dynamic nodes, whose names resolve."""
+    facts.setdefault("names_resolve", True)
     offerings = facts.pop("offerings", (Offering(InstanceType("c5.large"), SubnetId("subnet-1")),))
     compute_resource = ComputeResourcePolicy(
         KEY,

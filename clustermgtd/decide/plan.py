@@ -21,6 +21,7 @@ from clustermgtd.model.action import (
 )
 from clustermgtd.model.claim import ClaimState, Launch
 from clustermgtd.model.ids import InstanceId, LaunchToken, NodeName
+from clustermgtd.model.node import PARKED_ADDRESS
 from clustermgtd.model.policy import Policy
 from clustermgtd.model.snapshot import Memory, Plan, Snapshot
 
@@ -119,15 +120,21 @@ def _still_called(snapshot: Snapshot, ending: dict[InstanceId, Reason]) -> dict[
 
 
 def _addresses(launches: dict[LaunchToken, Launch], snapshot: Snapshot, policy: Policy) -> list[AssignAddresses]:
-    if not policy.assigns_addresses:
-        return []
-    pairs: list[tuple[NodeName, str]] = []
-    for launch in launches.values():
-        for claim in launch.claims:
-            node = snapshot.nodes.get(claim.node)
-            instance = snapshot.instances.get(claim.instance)
-            if claim.state is not ClaimState.LAUNCHED or node is None or instance is None:
-                continue
-            if node.is_powering_up and instance.private_address and node.address != instance.private_address:
-                pairs.append((claim.node, instance.private_address))
-    return [AssignAddresses(tuple(sorted(pairs)))] if pairs else []
+    """Addresses for nodes that power up: the instance's where slurmd's registration does not tell Slurm, and one that
+    refuses connections for those whose address is a name that nothing resolves."""
+    wanted: dict[NodeName, str] = {}
+    if not policy.names_resolve:
+        for name in policy.nodes:
+            node = snapshot.nodes.get(name)
+            if node is not None and node.is_powering_up and node.address == name:
+                wanted[name] = PARKED_ADDRESS
+    if policy.assigns_addresses:
+        for launch in launches.values():
+            for claim in launch.claims:
+                node = snapshot.nodes.get(claim.node)
+                instance = snapshot.instances.get(claim.instance)
+                if claim.state is not ClaimState.LAUNCHED or node is None or instance is None:
+                    continue
+                if node.is_powering_up and instance.private_address not in ("", node.address):
+                    wanted[claim.node] = instance.private_address
+    return [AssignAddresses(tuple(sorted(wanted.items())))] if wanted else []

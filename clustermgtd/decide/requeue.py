@@ -19,22 +19,22 @@ def freed(actions: list[SetNodesDown], snapshot: Snapshot) -> dict[JobId, tuple[
 
 
 def lifts(snapshot: Snapshot) -> tuple[list[LiftRequeueHold], dict[JobId, tuple[NodeName, ...]]]:
-    """Holds that may be lifted now, and the jobs that still have to wait.
+    """Holds that may be lifted now, and the jobs to look at again.
 
     The hold keeps a job from starting twice on nodes where it is still being cleaned up; once no surviving node of
-    the old allocation is COMPLETING there is nothing left to wait for.
+    the old allocation is COMPLETING there is nothing left to wait for. A lift is repeated while the job is held,
+    because slurmctld sets a fresh hold after one that came while the job itself was COMPLETING.
     """
     due: list[LiftRequeueHold] = []
     waiting: dict[JobId, tuple[NodeName, ...]] = {}
     for job_id, nodes in sorted(snapshot.memory.freed_jobs.items()):
         job = snapshot.jobs.get(job_id)
-        if job is None or job.is_configuring or job.state == "RUNNING":
+        if job is None or not (job.is_held_after_requeue or job.state == "COMPLETING"):
             continue
         still_completing = any(
             NodeFlag.COMPLETING in node.flags for name in nodes if (node := snapshot.nodes.get(name)) is not None
         )
         if job.is_held_after_requeue and not still_completing:
             due.append(LiftRequeueHold(job_id))
-        else:
-            waiting[job_id] = nodes
+        waiting[job_id] = nodes
     return due, waiting

@@ -76,7 +76,7 @@ class Demo:
         self.view.note(
             f"all jobs are over after {time.monotonic() - self.started_at:.0f} s; waiting for the nodes to go"
         )
-        return self._watch(_is_empty, "the nodes are not gone", first=status)
+        return self._watch(is_empty, "the nodes are not gone", first=status)
 
     def completed(self) -> int:
         """Submitted jobs whose every task COMPLETED."""
@@ -159,7 +159,7 @@ def _play(folder: LabFolder, view: DemoView) -> str:
     )
 
 
-def _is_empty(status: LabStatus) -> bool:
+def is_empty(status: LabStatus) -> bool:
     """No instance in any state but terminated, no open claim, no process tree, every node powered down and usable."""
     site = status.site
     return (

@@ -33,7 +33,10 @@ def routes(switchboard: Switchboard) -> list[web.RouteDef]:
         since = request.query.get("since", "0")
         if not since.isdecimal():
             return web.Response(status=400, text=f"since={since!r} is not a number")
-        return web.json_response(await switchboard.describe(int(since)))
+        try:
+            return web.json_response(await switchboard.describe(int(since)))
+        except ClustermgtdError as error:
+            return web.Response(status=503, text=str(error))
 
     def switch(turn: Callable[[], Awaitable[None]]) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def handle(_request: web.Request) -> web.Response:

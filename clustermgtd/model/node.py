@@ -10,6 +10,11 @@ from clustermgtd.model.ids import NodeName, QueueName
 REASON_PREFIX = "clustermgtd:"
 """Every node reason we write starts with this; a reason without it belongs to somebody else and is read-only."""
 
+PARKED_ADDRESS = "127.0.0.1"
+"""NodeAddr of a node that has no instance yet: it resolves at once and refuses connections at once.
+
+slurmctld blocks for ten seconds on each node of a job that it ends whose name does not resolve
+(docs/reference/slurm-facts.md)."""
 SLURM_REASONS = ("Not responding", "Node unexpectedly rebooted", "ResumeTimeout reached", "Low RealMemory")
 """How the reasons begin that slurmctld itself writes when it sets a node DOWN."""
 

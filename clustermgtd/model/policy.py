@@ -72,5 +72,7 @@ class Policy:
     terminate_retry_s: float = 20.0
     static_retry_s: float = 60.0
     """Between two attempts to power a static node up."""
+    names_resolve: bool = False
+    """True where DNS knows every node's name, with or without an instance: then no address is parked."""
     assigns_addresses: bool = False
     """True where Slurm does not take addresses from slurmd's registration (`cloud_reg_addrs`)."""

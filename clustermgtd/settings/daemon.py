@@ -47,6 +47,9 @@ class SlurmAccess(Section):
     """slurm.conf; empty: Slurm's own default."""
     cloud_reg_addrs: bool = True
     """Slurm takes node addresses from slurmd's registration; if false the daemon sets them."""
+    names_resolve: bool = False
+    """True where DNS knows every node's name even while it has no instance; otherwise nodes that power up get the
+    address 127.0.0.1 until slurmd registers, because slurmctld blocks on names that do not resolve."""
     start_gate: StartGate = StartGate()
 
 

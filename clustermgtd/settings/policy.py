@@ -40,6 +40,7 @@ def build_policy(settings: Settings, templates: Mapping[ComputeResourceKey, Laun
         replay_interval_s=own.launch.replay_seconds,
         launch_timeout_s=own.launch.timeout_seconds,
         terminate_retry_s=own.termination.retry_seconds,
+        names_resolve=own.slurm.names_resolve,
         assigns_addresses=not own.slurm.cloud_reg_addrs,
     )
 

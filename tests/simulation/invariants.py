@@ -57,7 +57,8 @@ def check_node_update(world: World, nodes: tuple[NodeName, ...], action: Action)
     """An operator's mark is read-only."""
     for name in nodes:
         node = world.slurm.nodes[name]
-        is_theirs = name in world.foreign and node.reason in OPERATOR_REASONS
+        is_marked = (node.is_down or node.is_draining) and node.reason in OPERATOR_REASONS
+        is_theirs = name in world.foreign and is_marked
         if is_theirs and world.now - world.foreign_since[name] < world.mark_seen_after_s:
             continue
         assert not is_theirs, f"{name} carries {node.reason!r}: {action}"

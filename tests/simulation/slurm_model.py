@@ -5,7 +5,7 @@ Modelled after what release 22.05.8 was seen to do (docs/reference/slurm-facts.m
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from clustermgtd.model.ids import JobId, NodeName, QueueName
 from clustermgtd.model.job import Job
@@ -32,6 +32,7 @@ class SimNode:
     idle_since: float = 0.0
     responds: bool = True
     silent_since: float | None = None
+    address: str = ""
     backing: str = ""
     """Instance whose slurmd registered last."""
 
@@ -45,7 +46,7 @@ class SimNode:
         }[self.power]
         if self.is_draining:
             flags.add(F.DRAIN)
-        if self.is_power_down_asked and self.power == "up":
+        if self.is_power_down_asked and self.power in ("up", "powering-up"):
             flags.add(F.POWER_DOWN)
         if not self.responds and self.power == "up":
             flags.add(F.NOT_RESPONDING)
@@ -53,7 +54,8 @@ class SimNode:
 
     def view(self) -> Node:
         base = NodeBase.DOWN if self.is_down else NodeBase.ALLOCATED if self.job is not None else NodeBase.IDLE
-        return Node(self.name, base, self.flags(), (self.queue,), address=self.name, reason=self.reason)
+        address = self.address or self.name
+        return Node(self.name, base, self.flags(), (self.queue,), address=address, reason=self.reason)
 
 
 @dataclass
@@ -122,8 +124,10 @@ class SimSlurm:
             self._requeue_on(node, now)
             node.power, node.is_down, node.reason = "down", True, "ResumeTimeout reached [slurm@2026]"
         elif node.power == "powering-down" and now >= node.suspend_deadline:
-            node.power, node.is_down, node.is_draining, node.reason = "down", False, False, ""
-            node.is_power_down_asked, node.backing = False, ""
+            node.power, node.is_down, node.is_draining = "down", False, False
+            node.is_power_down_asked, node.backing, node.address = False, "", ""
+        elif node.power == "down" and node.job is not None and not node.is_down:
+            self._power_up(node, now)
         elif node.power == "up" and not node.responds and not node.is_down:
             node.silent_since = now if node.silent_since is None else node.silent_since
             if now - node.silent_since >= self.slurmd_timeout:
@@ -149,8 +153,6 @@ class SimSlurm:
             job.state = "CONFIGURING"
             for node in free[: job.size]:
                 node.job = job.id
-                if node.power == "down":
-                    self._power_up(node, now)
 
     @staticmethod
     def _is_available(node: SimNode) -> bool:
@@ -164,7 +166,7 @@ class SimSlurm:
         )
 
     def _power_up(self, node: SimNode, now: float) -> None:
-        node.power, node.resume_deadline = "powering-up", now + self.resume_timeout
+        node.power, node.resume_deadline, node.reason = "powering-up", now + self.resume_timeout, ""
         node.responds, node.silent_since = True, None
 
     def _release(self, job: SimJob) -> None:
@@ -183,11 +185,11 @@ class SimSlurm:
     # what slurmd does
 
     def register(self, name: NodeName, instance: str) -> None:
-        """A freshly booted slurmd reports for duty; slurmctld takes it only where it waits for one."""
+        """A freshly booted slurmd reports for duty; slurmctld takes it only where it waits for one, DOWN or not."""
         node = self.nodes[name]
-        if node.power == "powering-up" and not node.is_down:
+        if node.power == "powering-up":
             node.power, node.backing, node.responds, node.silent_since = "up", instance, True, None
-            node.idle_since = self.now
+            node.idle_since, node.is_down, node.address = self.now, False, f"address of {instance}"
 
     def silence(self, instance: str) -> None:
         for node in self.nodes.values():
@@ -200,16 +202,12 @@ class SimSlurm:
         node = self.nodes[name]
         self._requeue_on(node, self.now)
         node.is_down, node.reason = True, reason
-        if node.power == "powering-up":
-            node.power, node.responds = "up", False
 
     def power_down(self, name: NodeName) -> None:
         node = self.nodes[name]
-        if node.power == "down":
-            node.is_down, node.reason = False, ""
-        elif node.is_down:
+        if node.is_down or node.power == "down":
             self._suspend(node, self.now)
-        elif node.power == "up":
+        else:
             node.is_power_down_asked = True
 
     def power_down_force(self, name: NodeName) -> None:
@@ -233,6 +231,9 @@ class SimSlurm:
         if job.state == "PENDING":
             job.begin_at = self.now
 
+    def assign_address(self, name: NodeName, address: str) -> None:
+        self.nodes[name].address = address
+
     def drain(self, name: NodeName, reason: str) -> None:
         node = self.nodes[name]
         node.is_draining, node.reason = True, reason
@@ -240,8 +241,3 @@ class SimSlurm:
     def resume(self, name: NodeName) -> None:
         node = self.nodes[name]
         node.is_draining, node.is_down, node.reason = False, False, ""
-
-
-def with_backing(node: Node, instance_id: str) -> Node:
-    """The node as releases from 23.11 print it, with the id that slurmd was started with."""
-    return replace(node, instance_id=instance_id)

@@ -397,8 +397,9 @@ class World:
                     self.slurm.return_to_service(name)
             case LiftRequeueHold(job):
                 self.slurm.lift_requeue_hold(job)
-            case AssignAddresses():
-                raise AssertionError("addresses come from registration in this world")
+            case AssignAddresses(addresses):
+                for name, address in addresses:
+                    self.slurm.assign_address(name, address)
 
     def _start_launch(self, daemon: Daemon, launch: Launch) -> None:
         intent = attempted(launch, self.now)

@@ -23,13 +23,11 @@ from clustermgtd.errors import (
 from clustermgtd.model import hostlist
 from clustermgtd.model.ids import JobId, NodeName
 from clustermgtd.model.job import Job
-from clustermgtd.model.node import Node
+from clustermgtd.model.node import PARKED_ADDRESS, Node
 from clustermgtd.ports.scheduler import SchedulerView
 
 UPDATE_NODES_MAX = 5_000
 """Slurm's own limit for one update."""
-PARKED_ADDRESS = "127.0.0.1"
-"""NodeAddr of a node that has no instance: resolves at once, and refuses connections at once."""
 _ARGUMENT_MAX = 100_000
 """The kernel takes 128 KiB in one argument."""
 _OUTPUT_MAX = 256 << 20

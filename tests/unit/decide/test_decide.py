@@ -328,6 +328,12 @@ class TestRequeueHold:
         assert plan.actions == ()
         assert plan.memory.freed_jobs == {7: (N2,)}
 
+    def test_it_is_lifted_again_while_the_job_is_held(self) -> None:
+        assert self.hold([N2], RUNNING).memory.freed_jobs == {7: (N2,)}
+
+    def test_a_job_that_is_not_held_any_more_is_forgotten(self) -> None:
+        assert self.hold([N2], RUNNING, reason="Resources").memory.freed_jobs == {}
+
     def test_a_job_that_waits_for_something_else_is_left_alone(self) -> None:
         assert self.hold([], RUNNING, reason="Dependency").actions == ()
 
@@ -379,6 +385,14 @@ class TestAddresses:
         assert decide(snapshot, a_policy()).actions == ()
         plan = decide(snapshot, a_policy(assigns_addresses=True))
         assert plan.actions == (AssignAddresses(((N1, "10.0.0.1"),)),)
+
+    def test_a_node_that_powers_up_under_a_name_that_nothing_resolves_is_parked(self) -> None:
+        launch = a_launch(a_claim(N1, ClaimState.LAUNCHED, "i-1"))
+        nodes = [a_node(N1, POWERING_UP), a_node(N2, POWERED_DOWN)]
+        plan = decide(a_snapshot(nodes=nodes, launches=[launch]), a_policy(names_resolve=False))
+        assert plan.actions == (AssignAddresses(((N1, "127.0.0.1"),)),)
+        parked = [a_node(N1, POWERING_UP, address="127.0.0.1")]
+        assert decide(a_snapshot(nodes=parked, launches=[launch]), a_policy(names_resolve=False)).actions == ()
 
 
 class TestReady:
