@@ -18,6 +18,7 @@ import pytest
 
 from clustermgtd.lab import leftovers
 from clustermgtd.lab.folder import LabFolder, LabPhase
+from clustermgtd.node.imds import MetadataService
 from tests.e2e.lab import Lab
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
@@ -65,11 +66,14 @@ def test_a_job_runs_and_everything_goes_away_again(lab: Lab) -> None:
 
 def test_an_instance_that_is_killed_takes_its_jobs_processes_with_it(lab: Lab) -> None:
     mark = lab.folder.path / "step-pid"
-    job = lab.submit(f"echo $$ >{mark}; exec sleep 600", "--partition=ondemand", "--no-requeue")
+    job = lab.submit(f"echo $$ >{mark}; exec sleep 600", "--partition=spot", "--no-requeue")
     lab.wait_until(lambda: mark.exists() and mark.read_text().strip())
     step = leftovers.identify(int(mark.read_text()))
     assert step is not None
     instance = next(iter(lab.status().site["instance_pids"]))
+    lab.control("spot-reclaim", instance_id=instance, notice_s=600)
+    metadata = MetadataService(f"{lab.client.state().endpoint_url}/imds/{instance}")
+    assert json.loads(metadata.get("meta-data/spot/instance-action"))["action"] == "terminate"
     lab.control("kill", instance_id=instance)
     lab.wait_until(lambda: not leftovers.is_alive(step), deadline_s=10)
     lab.wait_until(lambda: not lab.status().site["instance_pids"])
