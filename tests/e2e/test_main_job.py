@@ -11,20 +11,9 @@ from collections import Counter
 import pytest
 
 from tests.e2e.lab import Lab
+from tests.fault_injection.kill_daemon import kill_during_scale_up
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
-
-
-def backing(lab: Lab) -> dict[str, list[str]]:
-    """Instance ids by launch token, of everything EC2 still shows."""
-    pages = lab.aws("ec2").get_paginator("describe_instances").paginate()
-    found: dict[str, list[str]] = {}
-    for page in pages:
-        for reservation in page["Reservations"]:
-            for instance in reservation["Instances"]:
-                tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
-                found.setdefault(tags["clustermgtd:launch-token"], []).append(instance["InstanceId"])
-    return found
 
 
 def live_types(lab: Lab) -> Counter[str]:
@@ -108,23 +97,22 @@ def test_a_job_that_nothing_can_serve_learns_why_and_runs_when_capacity_is_back(
     lab.wait_until_clean()
 
 
+def test_a_job_cancelled_while_its_nodes_boot_does_not_make_slurmctld_look_names_up(lab: Lab) -> None:
+    job = lab.submit("true", "--partition=ondemand", "--nodes=3")
+    addresses = lab.wait_until(
+        lambda: [
+            line
+            for line in lab.run("sinfo", "-h", "-N", "-t", "powering_up", "-o", "%n %o").splitlines()
+            if line.endswith(" 127.0.0.1")
+        ]
+    )
+    assert len(addresses) == 3
+    lab.run("scancel", str(job))
+    lab.wait_until_clean()
+    assert "getaddrinfo() failed" not in lab.folder.slurmctld_log.read_text(errors="replace")
+
+
 def test_killing_the_daemon_in_the_middle_of_scale_ups_leaks_and_doubles_nothing(lab: Lab) -> None:
     rng = random.Random(2026)
     for _ in range(3):
         kill_during_scale_up(lab, 8, rng.uniform(0.0, 4.0))
-
-
-def kill_during_scale_up(lab: Lab, nodes: int, after_s: float) -> None:
-    """One job of `nodes` nodes, the daemon killed so many seconds after it was submitted and started again at once."""
-    before = {i for ids in backing(lab).values() for i in ids}
-    job = lab.submit(f"srun --ntasks={nodes} true", "--partition=ondemand", f"--nodes={nodes}")
-    time.sleep(after_s)
-    pid = lab.daemon_pid
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    lab.wait_until(lambda: lab.daemon_pid is None)
-    lab.start_daemon()
-    lab.wait_for_job(job)
-    launched = {i for ids in backing(lab).values() for i in ids} - before
-    assert len(launched) == nodes, f"{len(launched)} instances for {nodes} nodes, killed after {after_s:.2f} s"
-    lab.wait_until_clean()
