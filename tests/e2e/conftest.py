@@ -10,7 +10,8 @@ from tests.e2e.lab import Lab, running_lab
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """One lab for all tests of a module; a test leaves it without jobs."""
-    with running_lab() as running:
+    failed_before = request.session.testsfailed
+    with running_lab(has_failed=lambda: request.session.testsfailed > failed_before) as running:
         yield running

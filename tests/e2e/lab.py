@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -132,10 +133,13 @@ class Lab:
 
 
 @contextlib.contextmanager
-def running_lab(config: Path = CLUSTER, scenario: Path | None = None) -> Iterator[Lab]:
+def running_lab(
+    config: Path = CLUSTER, scenario: Path | None = None, *, has_failed: Callable[[], bool] = lambda: False
+) -> Iterator[Lab]:
     """A lab in a folder of its own, taken down at the end; its slurmctld must never have met an unknown name.
 
-    The folder is short because unix sockets are in it, and stays for people if the test failed there.
+    The folder's name is short because unix sockets are in it. It stays, with its logs, if something failed: if an
+    exception comes through here, or `has_failed` says so at the end.
     """
     folder = LabFolder(Path(tempfile.mkdtemp(prefix="clmgtd-e2e-")))
     try:
@@ -149,3 +153,5 @@ def running_lab(config: Path = CLUSTER, scenario: Path | None = None) -> Iterato
         lifecycle.down(folder)
     assert leftovers.belonging_to(folder.path) == []
     assert "getaddrinfo() failed" not in folder.slurmctld_log.read_text(errors="replace")
+    if not has_failed():
+        shutil.rmtree(folder.path)
