@@ -55,7 +55,7 @@ def hand_over(path: str, line: bytes, deadline_s: float) -> None:
     try:
         broken = _send(connection, line, until)
         try:
-            answer = wire.reply_fields(read_line(connection, until))
+            answer = wire.reply_fields(read_line(connection, until)[0])
         except (OSError, ValueError) as error:
             raise NotDeliveredError(f"{path}: {told(broken or error)}") from error
     finally:
@@ -77,13 +77,12 @@ def _send(connection: Socket, line: bytes, until: float) -> OSError | None:
     return None
 
 
-def read_line(connection: Socket, until: float) -> bytes:
-    """One line without its newline.
+def read_line(connection: Socket, until: float, received: bytes = b"") -> tuple[bytes, bytes]:
+    """One line without its newline, and what came behind it; `received` is what came behind the line before.
 
     Raises:
         OSError: the connection broke or ended, `until` (monotonic seconds) came, or the line is too long.
     """
-    received = b""
     while b"\n" not in received:
         connection.settimeout(_left(until))
         chunk = connection.recv(65536)
@@ -92,7 +91,8 @@ def read_line(connection: Socket, until: float) -> bytes:
         received += chunk
         if len(received) > wire.LINE_BYTES_MAX:
             raise OSError(0, "the reply is too long")
-    return received.partition(b"\n")[0]
+    line, _, rest = received.partition(b"\n")
+    return line, rest
 
 
 def _left(until: float) -> float:

@@ -104,11 +104,13 @@ def _ask(path: str, request: bytes, until: float, wake: int) -> str:
     connection = connect(path, CONNECT_DEADLINE_S)
     try:
         connection.sendall(request)
-        answer = wire.reply_fields(read_line(connection, soon))
+        line, rest = read_line(connection, soon)
+        answer = wire.reply_fields(line)
         if answer.is_waiting:
-            if ended := _wait_readable(connection.fileno(), wake, until):
+            if not rest and (ended := _wait_readable(connection.fileno(), wake, until)):
                 return ended
-            answer = wire.reply_fields(read_line(connection, time.monotonic() + CONNECT_DEADLINE_S))
+            line, _ = read_line(connection, time.monotonic() + CONNECT_DEADLINE_S, rest)
+            answer = wire.reply_fields(line)
     finally:
         connection.close()
     if not answer.ok:

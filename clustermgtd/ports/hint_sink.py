@@ -17,21 +17,6 @@ class HintKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class HintedJob:
-    """A job that Slurm powers nodes up for. Texts are empty where the Slurm release does not say."""
-
-    id: JobId
-    nodes: tuple[NodeName, ...]
-    """Its nodes that are to be powered up, in Slurm's order."""
-    allocation: str = ""
-    """Hostlist of all its nodes."""
-    partition: str = ""
-    features: str = ""
-    reservation: str = ""
-    extra: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Hint:
     """Slurm called a hook. True when it was sent, and perhaps no longer: Slurm's own state decides."""
 
@@ -42,7 +27,8 @@ class Hint:
     """Unique. The same hint may come twice, from the socket and from the spool."""
     sent_at: float
     """Epoch seconds."""
-    jobs: tuple[HintedJob, ...] = ()
+    jobs: tuple[JobId, ...] = ()
+    """For the log; which job wants which nodes is read from Slurm."""
     note: str = ""
     """For people: what went wrong on the way here."""
 

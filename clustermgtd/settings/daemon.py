@@ -33,7 +33,7 @@ class StartGate(Section):
     deadline_seconds: Seconds = 1800.0
     """Longest wait, seconds."""
     prolog: AbsolutePath | None = None
-    """The site's own PrologSlurmctld program, run first."""
+    """The site's own PrologSlurmctld program, run when the gate lets the job go; its exit status is the job's."""
 
 
 class SlurmAccess(Section):

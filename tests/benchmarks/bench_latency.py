@@ -1,22 +1,24 @@
 """Seconds from `sbatch` to the first CreateFleet accepted, and from the last node ready to the job running.
 
 The same experiment as was made with ParallelCluster's node package (median 19.0 s, maximum 30.7 s to the first
-launch call): jobs at random times on powered-down nodes. `python -m tests.benchmarks.latency [--jobs 14] [--nodes 2]`.
+launch call): jobs at random times on powered-down nodes.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import re
 import statistics
 import time
+from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 
+from tests.benchmarks.row import Row
 from tests.e2e.lab import Lab, running_lab
 
+JOBS = 14
+NODES = 2
 _RESPONDS = re.compile(r"\[(\S+)\] Node (\S+) now responding")
 
 
@@ -39,7 +41,7 @@ def ready_at(lab: Lab, after: float) -> float:
     return max(moment for moment in times if moment >= after)
 
 
-def measure(lab: Lab, nodes: int) -> tuple[float, float, float]:
+def measure_job(lab: Lab, nodes: int) -> tuple[float, float, float]:
     """For one job: sbatch to CreateFleet, last node ready to running, sbatch to running; seconds."""
     submitted = time.time()
     queue = random.choice(["ondemand", "spot"])
@@ -49,41 +51,16 @@ def measure(lab: Lab, nodes: int) -> tuple[float, float, float]:
     return launched_at(lab, job) - submitted, running - ready_at(lab, submitted), running - submitted
 
 
-def row(name: str, values: list[float]) -> dict[str, object]:
-    return {
-        "name": name,
-        "value": round(statistics.median(values), 3),
-        "minimum": round(min(values), 3),
-        "maximum": round(max(values), 3),
-        "unit": "s",
-        "samples": len(values),
-    }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, default=14)
-    parser.add_argument("--nodes", type=int, default=2, help="of each job")
-    parser.add_argument("--output", type=Path, default=Path("build/latency.json"))
-    options = parser.parse_args()
+def measure() -> Iterator[Row]:
     samples: list[tuple[float, float, float]] = []
     with running_lab() as lab:
-        for number in range(options.jobs):
+        for _ in range(JOBS):
             time.sleep(random.uniform(0.0, 5.0))
-            samples.append(measure(lab, options.nodes))
-            print(f"job {number + 1}: {' '.join(f'{value:.2f}' for value in samples[-1])}", flush=True)
+            samples.append(measure_job(lab, NODES))
             lab.wait_until_clean()
-    launch, start, total = (list(column) for column in zip(*samples, strict=True))
-    rows = [
-        row("latency/sbatch-to-create-fleet", launch),
-        row("latency/last-node-ready-to-job-running", start),
-        row("latency/sbatch-to-job-running", total),
-    ]
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(rows, indent=1) + "\n")
-    for entry in rows:
-        print("{name:42} median {value:6.2f} s  min {minimum:6.2f}  max {maximum:6.2f}  n={samples}".format(**entry))
-
-
-if __name__ == "__main__":
-    main()
+    launch, start, total = (sorted(column) for column in zip(*samples, strict=True))
+    yield Row("latency/sbatch-to-create-fleet/median", statistics.median(launch), "s", NODES, 19.0, "the peer")
+    yield Row("latency/sbatch-to-create-fleet/maximum", launch[-1], "s", NODES, 30.7, "the peer")
+    yield Row("latency/last-node-ready-to-running/median", statistics.median(start), "s", NODES, 30.0, "Slurm's check")
+    yield Row("latency/last-node-ready-to-running/maximum", start[-1], "s", NODES, 30.0, "Slurm's check")
+    yield Row("latency/sbatch-to-running/median", statistics.median(total), "s", NODES)
