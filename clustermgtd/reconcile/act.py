@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable
 
 import structlog
@@ -21,7 +22,7 @@ from clustermgtd.model.action import (
     StartLaunch,
     TerminateInstances,
 )
-from clustermgtd.model.claim import Launch
+from clustermgtd.model.claim import ClaimState, Launch, NodeClaim
 from clustermgtd.model.failure import FailureKind
 from clustermgtd.model.hostlist import fold
 from clustermgtd.model.node import REASON_PREFIX
@@ -84,9 +85,11 @@ class Actor:
                 task.cancel()
 
     async def _record(self, action: RecordLaunch) -> None:
+        before = self._ledger.launches.get(action.launch.token)
         async with self._calls:
             await self._ledger.store(action.launch)
         self._observer.action_applied(action, "ok")
+        _log_changes(before, action.launch)
 
     async def _intend(self, action: StartLaunch) -> Launch | None:
         """The stored intent, or None if it could not be stored (the node is still unclaimed and comes up again)."""
@@ -208,3 +211,21 @@ class Actor:
                 log.info("requeue_hold_lifted", job_id=job, reason=reason)
             case RecordLaunch() | StartLaunch():
                 raise AssertionError("records and launches are applied before effects")
+
+
+def _log_changes(before: Launch | None, after: Launch) -> None:
+    """One line for each state that claims of a launch came to, with their nodes and the cause."""
+    known = {claim.node: claim.state for claim in before.claims} if before else {}
+    changed: dict[tuple[ClaimState, str], list[NodeClaim]] = defaultdict(list)
+    for claim in after.claims:
+        if claim.state is not known.get(claim.node):
+            changed[claim.state, claim.history[-1].cause].append(claim)
+    for (state, cause), claims in sorted(changed.items()):
+        log.info(
+            "claims_changed",
+            launch_token=after.token,
+            state=state,
+            nodes=fold([claim.node for claim in claims]),
+            instances=sorted({claim.instance for claim in claims if claim.instance}),
+            cause=cause,
+        )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure. `bound` is what it is compared with: theory, a requirement, or the peer's figure; `note` says which."""
+    """One figure. `bound` is what it is compared with (theory, a requirement, the peer); `note` says which."""
 
     name: str
     value: float

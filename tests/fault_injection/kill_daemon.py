@@ -1,8 +1,8 @@
 """`kill -9` of the daemon at a random moment of a scale-up, again and again, on real Slurm.
 
-`python -m tests.fault_injection.kill_daemon [--times 20] [--nodes 20] [--seed N]`: each time one job of so many nodes is
-submitted and the daemon is killed up to six seconds later and started again at once. Afterwards the job has completed,
-exactly as many instances were launched as the job has nodes, and nothing is left.
+`python -m tests.fault_injection.kill_daemon [--times 20] [--nodes 20] [--seed N]`: each time one job of so many nodes
+is submitted and the daemon is killed up to six seconds later and started again at once. Afterwards the job has
+completed, exactly as many instances were launched as the job has nodes, and nothing is left.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ async def _create(session: AwsSession, table: str, tags: Mapping[str, str]) -> N
         raise _not_permitted(
             session, table, "dynamodb:CreateTable and dynamodb:TagResource", "is missing", error
         ) from error
-    _log.info("claim_table.created", table=table)
+    _log.info("claim_table_created", table=table)
 
 
 async def _active(session: AwsSession, table: str) -> Mapping[str, Any]:
