@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,13 @@ from clustermgtd.lab.environment import NOBODYS_CREDENTIALS
 from clustermgtd.lab.folder import LabFolder
 
 CLEAN_DEADLINE_S = 90.0
+
+
+def interruptible() -> None:
+    """`preexec_fn` of a command that a test interrupts: a test run in the background inherits SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 CLUSTER = Path(__file__).with_name("cluster.yaml")
 """The lab's own cluster with shorter times, so that tests wait less for nodes to go."""
 

@@ -16,6 +16,7 @@ import pytest
 
 from clustermgtd.lab import leftovers, lifecycle
 from clustermgtd.lab.folder import LabFolder
+from tests.e2e.lab import interruptible
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
@@ -43,7 +44,8 @@ def test_the_demo_ends_with_its_one_line_and_leaves_nothing(folder: Path) -> Non
 
 
 def test_an_interrupted_demo_leaves_nothing(folder: Path) -> None:
-    with subprocess.Popen([*COMMAND, str(folder)], stdout=subprocess.PIPE, text=True) as demo:
+    command = [*COMMAND, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=interruptible) as demo:
         assert demo.stdout is not None
         for line in demo.stdout:
             if "EC2: pending" in line:

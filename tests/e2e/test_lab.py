@@ -19,7 +19,7 @@ import pytest
 from clustermgtd.lab import leftovers
 from clustermgtd.lab.folder import LabFolder, LabPhase
 from clustermgtd.node.imds import MetadataService
-from tests.e2e.lab import Lab
+from tests.e2e.lab import Lab, interruptible
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
@@ -147,7 +147,8 @@ def test_what_a_killed_lab_leaves_behind_is_found_by_the_next_one(folder: Path) 
 
 
 def test_an_interrupted_start_leaves_nothing(folder: Path) -> None:
-    with subprocess.Popen([*COMMAND, "up", "--folder", str(folder)]) as starting:
+    command = [*COMMAND, "up", "--folder", str(folder)]
+    with subprocess.Popen(command, preexec_fn=interruptible) as starting:
         wait_until(lambda: leftovers.belonging_to(folder))
         starting.send_signal(signal.SIGINT)
         assert starting.wait(90) in (130, 0)
@@ -172,7 +173,7 @@ def test_a_lab_that_cannot_come_up_says_why_and_leaves_nothing(folder: Path) -> 
 
 def test_a_foreground_lab_ends_with_its_command(folder: Path) -> None:
     command = [*COMMAND, "up", "--foreground", "--folder", str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as foreground:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=interruptible) as foreground:
         assert foreground.stdout is not None
         for line in foreground.stdout:
             if "Ctrl-C" in line:
