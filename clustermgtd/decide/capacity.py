@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from clustermgtd.decide.job_tags import job_tags
 from clustermgtd.model.claim import ClaimEvent, ClaimState, Launch, LaunchRequest, NodeClaim
 from clustermgtd.model.ids import JobId, LaunchToken, NodeName
-from clustermgtd.model.job import Job
+from clustermgtd.model.job import Job, JobTags
 from clustermgtd.model.policy import ComputeResourceKey, ComputeResourcePolicy, Policy, ScalingStrategy
 from clustermgtd.model.snapshot import Snapshot
 
@@ -26,6 +27,7 @@ class Group:
     jobs: tuple[JobId, ...]
     is_gang: bool
     """One job needs all of them at once."""
+    job_tags: JobTags = JobTags()
 
 
 def groups(wanted: Sequence[NodeName], snapshot: Snapshot, policy: Policy) -> list[Group]:
@@ -41,10 +43,14 @@ def groups(wanted: Sequence[NodeName], snapshot: Snapshot, policy: Policy) -> li
         else:
             pooled[key].append(name)
     ordered = sorted(gangs.items(), key=lambda item: (-item[0][0].priority, len(item[1]), item[0][0].id))
+
+    def group(key: ComputeResourceKey, nodes: list[NodeName], jobs: tuple[JobId, ...], is_gang: bool) -> Group:
+        return Group(key, tuple(nodes), jobs, is_gang, job_tags(jobs, snapshot.jobs, policy.job_tags))
+
     return [
-        *(Group(key, tuple(nodes), (job.id,), is_gang=True) for (job, key), nodes in ordered),
+        *(group(key, nodes, (job.id,), True) for (job, key), nodes in ordered),
         *(
-            Group(key, tuple(nodes), tuple(sorted({owner[n].id for n in nodes if n in owner})), is_gang=False)
+            group(key, nodes, tuple(sorted({owner[n].id for n in nodes if n in owner})), False)
             for key, nodes in sorted(pooled.items(), key=lambda item: (item[0].queue, item[0].name))
         ),
     ]
@@ -97,6 +103,7 @@ def _launch(
         minimum=len(nodes) if is_gang else 1,
         max_price=compute_resource.max_price,
         jobs=group.jobs,
+        job_tags=group.job_tags,
     )
     claims = tuple(
         NodeClaim(

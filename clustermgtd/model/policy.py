@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from clustermgtd.model.claim import AllocationStrategy, LaunchTemplate
 from clustermgtd.model.ids import ComputeResourceName, NodeName, QueueName
+from clustermgtd.model.job import JobTag
 from clustermgtd.model.offering import Market, Offering
 
 
@@ -76,3 +77,5 @@ class Policy:
     """True where DNS knows every node's name, with or without an instance: then no address is parked."""
     assigns_addresses: bool = False
     """True where Slurm does not take addresses from slurmd's registration (`cloud_reg_addrs`)."""
+    job_tags: tuple[JobTag, ...] = ()
+    """Facts about jobs that their instances are tagged with."""

@@ -16,7 +16,8 @@ from clustermgtd.model.job import Job
 from clustermgtd.model.node import Node, NodeBase, NodeFlag
 
 JOB_FORMAT = (
-    "JobID:0|,State:0|,RestartCnt:0|,Partition:0|,UserName:0|,PriorityLong:0|,StartTime:0|,NodeList:0|,Reason:0"
+    "JobID:0|,State:0|,RestartCnt:0|,Partition:0|,UserName:0|,Account:0|,PriorityLong:0|,StartTime:0|,NodeList:0|,"
+    "Reason:0"
 )
 """For `squeue -O`; width 0 is the value in full, whatever its length. The reason, free text at times, comes last."""
 _JOB_FIELDS = JOB_FORMAT.count(",") + 1
@@ -98,7 +99,7 @@ def parse_jobs(output: bytes, now: float) -> dict[JobId, Job]:
 
 
 def _parse_job(job_id: JobId, fields: list[str], expanded: dict[str, tuple[NodeName, ...]], now: float) -> Job:
-    _, state, restarts, partition, user, priority, start_time, allocation, reason = fields
+    _, state, restarts, partition, user, account, priority, start_time, allocation, reason = fields
     if allocation not in expanded:
         names = () if allocation in _NONE else hostlist.expand(allocation)
         expanded[allocation] = tuple(sorted(NodeName(name) for name in names))
@@ -107,7 +108,17 @@ def _parse_job(job_id: JobId, fields: list[str], expanded: dict[str, tuple[NodeN
     if is_waiting and start_time.isdigit() and int(start_time) > now:
         # slurmctld fills the reason in at its next scheduling pass, up to three seconds after the requeue
         reason = "BeginTime"
-    return Job(job_id, state, reason, QueueName(partition), user, expanded[allocation], count, int(priority))
+    return Job(
+        job_id,
+        state,
+        reason,
+        QueueName(partition),
+        user,
+        expanded[allocation],
+        count,
+        int(priority),
+        "" if account in _NONE else account,
+    )
 
 
 def _parse_node(name: NodeName, line: str, states: _States, partitions: dict[str, tuple[QueueName, ...]]) -> Node:
