@@ -9,7 +9,7 @@ from clustermgtd.decide.demand import static_power_up, unclaimed_demand
 from clustermgtd.decide.garbage_collection import orphans
 from clustermgtd.decide.liveness import end_unwanted, help_nodes, still_ending
 from clustermgtd.decide.requeue import freed, lifts
-from clustermgtd.decide.sync import missing_since, sync
+from clustermgtd.decide.sync import is_awaited, missing_since, sync
 from clustermgtd.model.action import (
     Action,
     AssignAddresses,
@@ -42,8 +42,8 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         launch, reasons = end_unwanted(sync(stored, snapshot, policy, missing), snapshot, policy)
         launches[token] = launch
         ending |= reasons
-        for instance in still_ending(launch, snapshot, policy):
-            ending.setdefault(instance, Reason.POWER_DOWN)
+        for instance, reason in still_ending(launch, snapshot, policy).items():
+            ending.setdefault(instance, reason)
 
     node_help = help_nodes(launches, snapshot, policy)
     lift, waiting = lifts(snapshot)
@@ -82,12 +82,7 @@ def _is_due(launch: Launch, snapshot: Snapshot, policy: Policy) -> bool:
     return (
         launch.token not in snapshot.in_flight
         and snapshot.now - launch.last_attempt_at >= policy.replay_interval_s
-        and any(
-            claim.state is ClaimState.REQUESTED
-            and (node := snapshot.nodes.get(claim.node)) is not None
-            and node.is_powering_up
-            for claim in launch.claims
-        )
+        and is_awaited(launch, snapshot)
     )
 
 

@@ -36,17 +36,32 @@ def sync(launch: Launch, snapshot: Snapshot, policy: Policy, missing: Mapping[In
 
 
 def _adopt(launch: Launch, snapshot: Snapshot) -> Launch:
-    """Instances that carry the token of a launch without a recorded reply are its instances."""
+    """Instances that carry the token of a launch without a recorded reply are its instances.
+
+    If fewer are shown than jobs wait for, which of them can start is not known before the replay's answer.
+    """
     waiting = [claim for claim in launch.claims if claim.state is ClaimState.REQUESTED]
     if not waiting:
         return launch
     named = launch.instances
     found = sorted(i.id for i in snapshot.instances.values() if i.token == launch.token and i.id not in named)
+    if len(found) < len(waiting) and launch.has_whole_gangs and is_awaited(launch, snapshot):
+        return launch
     changed = {
         claim.node: assign(claim, instance, snapshot.now, "EC2 shows the launch token")
         for claim, instance in zip(waiting, found, strict=False)
     }
     return launch.with_claims(changed) if changed else launch
+
+
+def is_awaited(launch: Launch, snapshot: Snapshot) -> bool:
+    """Slurm still powers up a node of this launch whose fate is not known."""
+    return any(
+        claim.state is ClaimState.REQUESTED
+        and (node := snapshot.nodes.get(claim.node)) is not None
+        and node.is_powering_up
+        for claim in launch.claims
+    )
 
 
 def assign(claim: NodeClaim, instance: InstanceId, now: float, cause: str) -> NodeClaim:

@@ -26,6 +26,8 @@ class Reason(StrEnum):
     """Slurm powers up a node whose instance is from before its last power-down."""
     LAUNCH_FAILED = "launch-failed"
     """EC2 gave no instance."""
+    JOB_INCOMPLETE = "job-incomplete"
+    """The instance came for a job that gets all of its nodes or none, and others of them did not come."""
     INSTANCE_LOST = "instance-lost"
     """The instance ended without our asking."""
     NOT_RESPONDING = "not-responding"

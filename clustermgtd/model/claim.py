@@ -120,7 +120,8 @@ class NodeClaim:
     instance: InstanceId = InstanceId("")
     """Empty until a reply or an observation names it; never changes afterwards."""
     failure: FailureKind | None = None
-    """Why the node gets no instance: set in LAUNCH_FAILED, and in TERMINATING if one came for a job that lacks others."""
+    """Why the node gets no instance: set in LAUNCH_FAILED, and in TERMINATING if one came for a job that lacks
+    others."""
     history: tuple[ClaimEvent, ...] = ()
 
     @property
@@ -225,7 +226,7 @@ class Launch:
 
     @property
     def has_whole_gangs(self) -> bool:
-        """Some job of several nodes takes all of them or none, so that who gets an instance depends on how many came."""
+        """Some job of several nodes takes all or none, so that who gets an instance depends on how many came."""
         return any(len(gang.nodes) > 1 and not gang.takes_part for gang in self.gangs)
 
     @property

@@ -122,12 +122,6 @@ class TestDemand:
         assert [len(launch.claims) for launch in launches] == [2, 2, 1]
         assert len({launch.token for launch in launches}) == 3
 
-    def test_the_job_with_the_highest_priority_is_launched_first(self) -> None:
-        nodes = dynamic(4)
-        jobs = [a_job(1, nodes[:2], priority=10), a_job(2, nodes[2:], priority=99)]
-        plan = decide(a_snapshot(nodes=[a_node(n, POWERING_UP) for n in nodes], jobs=jobs), a_policy())
-        assert [a.launch.request.jobs for a in plan.actions if isinstance(a, StartLaunch)] == [(2,), (1,)]
-
     def test_a_static_node_that_is_powered_down_is_powered_up(self) -> None:
         plan = decide(a_snapshot(nodes=[a_node("q1-st-c5-1", POWERED_DOWN)]), a_policy(static=("q1-st-c5-1",)))
         assert plan.actions == (PowerUpNodes((NodeName("q1-st-c5-1"),), Reason.STATIC),)
