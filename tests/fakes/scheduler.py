@@ -57,12 +57,13 @@ class FakeJob:
     begin_at: float = 0.0
     ends_at: float = 0.0
     restarts: int = 0
+    account: str = ""
 
     def shown(self, now: float) -> Job:
         reason = "None"
         if self.state == "PENDING":
             reason = "BeginTime" if self.begin_at > now else "Resources"
-        return Job(self.id, self.state, reason, self.queue, "alice", self.nodes, self.restarts, 1)
+        return Job(self.id, self.state, reason, self.queue, "alice", self.nodes, self.restarts, 1, self.account)
 
 
 class FakeScheduler:
@@ -167,8 +168,9 @@ class FakeScheduler:
 
     # what users, nodes and time do
 
-    def submit(self, size: int, *, seconds: float = 60.0) -> JobId:
-        job = FakeJob(JobId(len(self._jobs) + 1), next(iter(self._nodes.values())).queue, size, seconds)
+    def submit(self, size: int, *, seconds: float = 60.0, account: str = "") -> JobId:
+        queue = next(iter(self._nodes.values())).queue
+        job = FakeJob(JobId(len(self._jobs) + 1), queue, size, seconds, account=account)
         self._jobs[job.id] = job
         return job.id
 
