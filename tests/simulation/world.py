@@ -48,7 +48,7 @@ from clustermgtd.model.policy import (
 )
 from clustermgtd.model.snapshot import Memory, Plan, Snapshot
 from tests.simulation.cloud import Cloud
-from tests.simulation.invariants import check_after_step, check_node_update, check_termination
+from tests.simulation.invariants import check_after_step, check_gangs, check_node_update, check_termination
 from tests.simulation.slurm_model import SimNode, SimSlurm
 from tests.simulation.table import Table
 
@@ -232,9 +232,14 @@ class World:
         if self.is_healed or rng.random() > 0.2:
             return
         queue = rng.choice(["od", "spot"])
-        size = rng.randint(1, sum(1 for n in self.slurm.nodes.values() if n.queue == queue))
-        job = self.slurm.submit(QueueName(queue), size, rng.choice([1.0, 60.0, 600.0]))
-        self.note(f"job {job} wants {size} of {queue}")
+        nodes = sum(1 for n in self.slurm.nodes.values() if n.queue == queue)
+        if rng.random() < 0.1:
+            orders = [(min(size, nodes), 1.0) for size in (2, 1, 3, 2)]
+        else:
+            orders = [(rng.randint(1, nodes), rng.choice([1.0, 60.0, 600.0]))]
+        for size, duration in orders:
+            job = self.slurm.submit(QueueName(queue), size, duration)
+            self.note(f"job {job} wants {size} of {queue}")
 
     # trouble
 
@@ -428,8 +433,10 @@ class World:
             return
         self._maybe_crash()
         self.note(f"CreateFleet {launch.token}: {[i.id for i in result.instances]} {[e.code for e in result.errors]}")
+        settled = with_result(launch, result, self.now)
+        self.counts["incomplete gang"] += check_gangs(launch, settled)
         try:
-            self._store(daemon, with_result(launch, result, self.now))
+            self._store(daemon, settled)
         except TransientError as error:
             self.note(f"record of {launch.token}: {error}")
 
