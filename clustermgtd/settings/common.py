@@ -140,7 +140,17 @@ class PlacementGroup(Section):
 
     @property
     def is_wanted(self) -> bool:
-        return self.enabled if self.enabled is not None else bool(self.id or self.name)
+        return self.enabled if self.enabled is not None else bool(self.group_name)
+
+    @property
+    def is_silent(self) -> bool:
+        """Nothing is said: a compute resource then takes what its queue says."""
+        return self.enabled is None and not self.group_name
+
+    @property
+    def group_name(self) -> str:
+        """Empty if no group is named."""
+        return self.name or self.id or ""
 
 
 class S3Access(Section):

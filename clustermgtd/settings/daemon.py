@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from clustermgtd.model.job import JobTag
+from clustermgtd.settings.governor import Governor
 from clustermgtd.settings.section import (
     AbsolutePath,
     ClusterName,
@@ -197,3 +199,7 @@ class Clustermgtd(Section):
     @property
     def table_name(self) -> str:
         return self.table or f"clustermgtd-{self.cluster_name}"
+    job_tags: Annotated[tuple[Annotated[JobTag, Field(strict=False)], ...], Field(max_length=len(JobTag))] = ()
+    """Facts about jobs that instances are tagged with when they are launched: `JobId`, `User`, `Account`, `Partition`.
+    Whoever may read tags sees them, users of the instance too. A launch that serves several jobs has the first one's,
+    and `clustermgtd:shared`."""

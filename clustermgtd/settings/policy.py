@@ -11,6 +11,7 @@ from clustermgtd.model.policy import ComputeResourceKey, ComputeResourcePolicy, 
 from clustermgtd.model.template import RootVolume, TemplateSpec
 from clustermgtd.settings.cluster import Settings
 from clustermgtd.settings.document import Location, path_text
+from clustermgtd.settings.placement import placement_group, reservation
 from clustermgtd.settings.problem import Problem, SettingsError
 from clustermgtd.settings.scheduling import ComputeResource, SlurmQueue
 
@@ -42,6 +43,7 @@ def build_policy(settings: Settings, templates: Mapping[ComputeResourceKey, Laun
         terminate_retry_s=own.termination.retry_seconds,
         names_resolve=own.slurm.names_resolve,
         assigns_addresses=not own.slurm.cloud_reg_addrs,
+        job_tags=own.job_tags,
     )
 
 
@@ -127,5 +129,11 @@ def _spec(
         ),
         assign_public_ip=networking.assign_public_ip,
         detailed_monitoring=settings.monitoring.detailed_monitoring,
+        instance_types=tuple(InstanceType(name) for name in resource.instance_types),
+        market=_MARKETS[queue.capacity_type],
+        placement_group=placement_group(settings.cluster_name, queue.name, networking.placement_group, resource),
+        reservation=reservation(queue.capacity_reservation_target, resource),
+        efa=resource.efa.enabled,
+        multithreading=not resource.disable_simultaneous_multithreading,
         tags=tuple(sorted(settings.instance_tags(queue, resource).items())),
     )

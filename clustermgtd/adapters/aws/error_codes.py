@@ -132,6 +132,7 @@ _CALL_CLASSES: dict[str, type[ClustermgtdError]] = {
     "TransactionCanceledException": ConflictError,  # where its reasons say no more
     "InvalidLaunchTemplateName.AlreadyExistsException": ConflictError,
     # our own bugs, which no human can mend in a configuration file
+    "InvalidPlacementGroup.Duplicate": ConflictError,
     "IdempotentParameterMismatch": PermanentError,
     "IdempotentParameterMismatchException": PermanentError,
     "ValidationError": PermanentError,
