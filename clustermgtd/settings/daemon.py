@@ -121,6 +121,24 @@ class Termination(Section):
             yield Finding(("OrphanGraceSeconds",), message)
 
 
+class Prices(Section):
+    """What instances cost. A built-in table serves until AWS has answered, and where it cannot be asked."""
+
+    enabled: bool = True
+    """Read the price list and the spot price history; if false the built-in table orders offerings."""
+    refresh_hours: Annotated[float, Field(ge=0.1, le=168)] = 12.0
+    """Between two readings, hours."""
+
+
+class Quotas(Section):
+    """The account's vCPU quotas."""
+
+    enabled: bool = True
+    """Read them, and warn of launches that go over one."""
+    refresh_hours: Annotated[float, Field(ge=0.1, le=168)] = 1.0
+    """Between two readings, hours."""
+
+
 class NodeAgent(Section):
     """The agent on compute nodes."""
 
@@ -192,6 +210,9 @@ class Clustermgtd(Section):
     log: Log = Log()
     launch: LaunchSettings = LaunchSettings()
     termination: Termination = Termination()
+    governor: Governor = Governor()
+    prices: Prices = Prices()
+    quotas: Quotas = Quotas()
     node_agent: NodeAgent = NodeAgent()
     instance_types: Mapping[InstanceTypeName, InstanceTypeFacts] = Field(default_factory=dict)
     """Facts about instance types by name; needed for types that the built-in table does not know."""

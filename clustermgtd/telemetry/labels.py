@@ -27,6 +27,7 @@ from clustermgtd.model.node import Node, NodeBase, NodeFlag
 from clustermgtd.model.offering import Market
 from clustermgtd.telemetry.declarations import Label
 
+from clustermgtd.model.quota import QuotaClass
 
 class TickOutcome(StrEnum):
     """How a tick ended."""
@@ -199,6 +200,14 @@ OTHER_QUEUE = "other"
 """Counted for a queue that is not in the configuration any more."""
 NO_REASON = "none"
 """Of an action that carries no reason: storing what was observed."""
+class Facts(StrEnum):
+    """What is read from AWS in the background."""
+
+    ON_DEMAND_PRICES = "on-demand-prices"
+    SPOT_PRICES = "spot-prices"
+    QUOTAS = "quotas"
+
+
 
 TICK_OUTCOME = Label("outcome", tuple(TickOutcome))
 ACTION = Label("action", tuple(ActionKind))
@@ -219,3 +228,6 @@ BOOT_PHASE = Label("phase", tuple(BootPhase))
 QUEUE = Label("queue", (), f"the queues of cluster.yaml, and `{OTHER_QUEUE}`")
 METHOD = Label("method", (), "the methods of the port's Protocol")
 VERSION = Label("version", (), "one value")
+FACTS = Label("facts", tuple(Facts))
+QUOTA_CLASS = Label("class", tuple(QuotaClass))
+BUCKET = Label("bucket", tuple(BucketName))

@@ -17,6 +17,7 @@ from clustermgtd.model.failure import FailureKind
 from clustermgtd.model.ids import QueueName
 from clustermgtd.model.instance import InstanceState
 from clustermgtd.model.offering import Market
+from clustermgtd.model.quota import QuotaKey, Quotas, VCpus
 from clustermgtd.telemetry import labels
 from clustermgtd.telemetry.declarations import Declarations
 
@@ -37,6 +38,7 @@ class Metrics:
         self._declare_world()
         self._declare_launches()
         self._declare_hooks()
+        self._declare_bounds()
         self._start_at_zero()
 
     def _declare_loop(self) -> None:
@@ -107,6 +109,32 @@ class Metrics:
 
     def _declare_hooks(self) -> None:
         d = self.declarations
+    def _declare_bounds(self) -> None:
+        d = self.declarations
+        self._quota = d.gauge(
+            "vcpu_quota", "Virtual CPUs that the account may run, where it is known.", labels.MARKET, labels.QUOTA_CLASS
+        )
+        self._v_cpus = d.gauge(
+            "vcpu_in_use",
+            "Virtual CPUs of this cluster's instances; others of the account count in the quota too.",
+            labels.MARKET,
+            labels.QUOTA_CLASS,
+        )
+        self._over_quota = d.counter(
+            "launches_over_quota_total",
+            "Launches that go over a quota by what is known before the call.",
+            labels.MARKET,
+            labels.QUOTA_CLASS,
+        )
+        self._rejected = d.gauge(
+            "offerings_rejected", "Spot offerings that are left out because they cost too much.", labels.QUEUE
+        )
+        self._facts_read = d.gauge(
+            "facts_last_read_timestamp_seconds",
+            "Unix time at which prices and quotas were last read; 0 before the first time.",
+            labels.FACTS,
+        )
+
         self._hooks = d.counter(
             "hook_requests_total", "Requests from Slurm's hooks that were taken.", labels.HOOK_KIND, labels.HOOK_SOURCE
         )
@@ -135,6 +163,8 @@ class Metrics:
                 self._launch_errors.labels(failure, market)
         self.instances({})
         self.nodes({})
+        for facts in labels.Facts:
+            self._facts_read.labels(facts)
         self.claims({})
 
     # the process
@@ -212,6 +242,33 @@ class Metrics:
             self._boot_seconds.labels(phase).observe(max(0.0, seconds))
 
     # hooks
+
+    # bounds
+
+    def v_cpu_quotas(self, quotas: Quotas) -> None:
+        """All that are known; one that is not known any more disappears."""
+        self._quota.clear()
+        for key, v_cpus in quotas.items():
+            self._quota.labels(key.market, key.quota_class).set(v_cpus)
+
+    def v_cpus_in_use(self, used: VCpus) -> None:
+        """All at once: a quota that is left out disappears."""
+        self._v_cpus.clear()
+        for key, v_cpus in used.items():
+            self._v_cpus.labels(key.market, key.quota_class).set(v_cpus)
+
+    def launch_over_quota(self, key: QuotaKey) -> None:
+        self._over_quota.labels(key.market, key.quota_class).inc()
+
+    def offerings_rejected(self, counts: Mapping[QueueName, int]) -> None:
+        """All at once: a queue that is left out disappears."""
+        self._rejected.clear()
+        for queue, count in counts.items():
+            self._rejected.labels(self._queue(queue)).set(count)
+
+    def facts_read(self, facts: labels.Facts, at: float) -> None:
+        """`at` in epoch seconds."""
+        self._facts_read.labels(facts).set(at)
 
     def hook_request(self, kind: labels.HookKind, source: labels.HookSource) -> None:
         self._hooks.labels(kind, source).inc()

@@ -125,6 +125,7 @@ _CALL_CLASSES: dict[str, type[ClustermgtdError]] = {
     "InvalidInstanceID.NotFound": NotFoundError,
     "InvalidLaunchTemplateName.NotFoundException": NotFoundError,
     "ResourceNotFoundException": NotFoundError,
+    "NoSuchResourceException": NotFoundError,
     # somebody else was faster
     "ConditionalCheckFailed": ConflictError,
     "ConditionalCheckFailedException": ConflictError,
