@@ -10,6 +10,7 @@ from clustermgtd.decide.garbage_collection import orphans
 from clustermgtd.decide.liveness import end_unwanted, help_nodes, still_ending
 from clustermgtd.decide.requeue import freed, lifts
 from clustermgtd.decide.sync import is_awaited, missing_since, sync
+from clustermgtd.decide.waiting import withdrawals
 from clustermgtd.model.action import (
     Action,
     AssignAddresses,
@@ -56,6 +57,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     actions: list[Action] = [
         *(RecordLaunch(launch) for token, launch in launches.items() if launch is not snapshot.launches[launch.token]),
         *_terminations(ending, policy),
+        *withdrawals(snapshot),
         *node_help,
         *lift,
         *(StartLaunch(launch, Reason.REPLY_LOST) for launch in launches.values() if _is_due(launch, snapshot, policy)),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from clustermgtd.model.claim import Launch
-from clustermgtd.model.ids import InstanceId, JobId, NodeName
+from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName
 
 
 class Reason(StrEnum):
@@ -18,6 +18,8 @@ class Reason(StrEnum):
     """A static node shall always be up."""
     REPLY_LOST = "reply-lost"
     """The launch was intended and its outcome is not known."""
+    NOT_WANTED = "not-wanted"
+    """Slurm let go of the nodes before their call was made."""
     POWER_DOWN = "power-down"
     """Slurm powers the node down."""
     NODE_GIVEN_UP = "node-given-up"
@@ -56,6 +58,14 @@ class StartLaunch:
     """Store the intent, call CreateFleet under the token, record the reply."""
 
     launch: Launch
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawLaunch:
+    """Prevent a call that waits for its turn. One that is made meanwhile is left alone."""
+
+    token: LaunchToken
     reason: Reason
 
 
@@ -117,6 +127,7 @@ class LiftRequeueHold:
 Action = (
     RecordLaunch
     | StartLaunch
+    | WithdrawLaunch
     | TerminateInstances
     | SetNodesDown
     | PowerDownNodes

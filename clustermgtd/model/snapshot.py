@@ -48,6 +48,8 @@ class Snapshot:
     """Open ones."""
     in_flight: frozenset[LaunchToken] = frozenset()
     """Launches whose call is being made right now: hands off."""
+    waiting: frozenset[LaunchToken] = frozenset()
+    """Those in flight whose call has not been made yet and can still be prevented: EC2's limits do not allow it."""
     token_prefix: str = ""
     """Unique to this table and this leader's term."""
     next_launch: int = 0

@@ -19,6 +19,7 @@ from clustermgtd.ports.fleet import Fleet
 from clustermgtd.ports.scheduler import Scheduler
 from clustermgtd.reconcile.act import Actor
 from clustermgtd.reconcile.inbox import Inbox
+from clustermgtd.reconcile.launch_queue import LaunchQueue, NoQueue
 from clustermgtd.reconcile.ledger import Ledger
 from clustermgtd.reconcile.observer import LoopObserver
 
@@ -48,14 +49,22 @@ class Loop:
     """Observe, decide, act, record."""
 
     def __init__(
-        self, fleet: Fleet, scheduler: Scheduler, ledger: Ledger, clock: Clock, observer: LoopObserver
+        self,
+        fleet: Fleet,
+        scheduler: Scheduler,
+        ledger: Ledger,
+        clock: Clock,
+        observer: LoopObserver,
+        queue: LaunchQueue | None = None,
     ) -> None:
+        """`queue` is where launches wait for EC2's limits; without one their calls are made at once."""
         self._fleet = fleet
         self._scheduler = scheduler
         self._ledger = ledger
         self._clock = clock
         self._observer = observer
-        self.actor = Actor(fleet, scheduler, ledger, clock, observer)
+        self._queue = queue or NoQueue()
+        self.actor = Actor(fleet, scheduler, ledger, clock, observer, self._queue)
         self.inbox = Inbox()
         self.actor.on_launch_settled = self.inbox.wake
         self.memory = Memory()
@@ -147,6 +156,7 @@ class Loop:
             instances=instances,
             launches=self._ledger.launches,
             in_flight=in_flight | self._ledger.in_flight,
+            waiting=self._queue.waiting,
             token_prefix=self._ledger.term.token_prefix,
             next_launch=self._ledger.next_launch,
             memory=self.memory,

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
 from clustermgtd import errors
+from clustermgtd.decide.budget import BucketName
 from clustermgtd.model.action import (
     Action,
     AssignAddresses,
@@ -19,15 +20,16 @@ from clustermgtd.model.action import (
     SetNodesDown,
     StartLaunch,
     TerminateInstances,
+    WithdrawLaunch,
 )
 from clustermgtd.model.claim import ClaimState
 from clustermgtd.model.failure import FailureKind
 from clustermgtd.model.instance import InstanceState
 from clustermgtd.model.node import Node, NodeBase, NodeFlag
 from clustermgtd.model.offering import Market
+from clustermgtd.model.quota import QuotaClass
 from clustermgtd.telemetry.declarations import Label
 
-from clustermgtd.model.quota import QuotaClass
 
 class TickOutcome(StrEnum):
     """How a tick ended."""
@@ -43,6 +45,7 @@ class ActionKind(StrEnum):
 
     RECORD_LAUNCH = "record-launch"
     START_LAUNCH = "start-launch"
+    WITHDRAW_LAUNCH = "withdraw-launch"
     TERMINATE_INSTANCES = "terminate-instances"
     SET_NODES_DOWN = "set-nodes-down"
     POWER_DOWN_NODES = "power-down-nodes"
@@ -55,6 +58,7 @@ class ActionKind(StrEnum):
 ACTION_KINDS: Mapping[type[Action], ActionKind] = {
     RecordLaunch: ActionKind.RECORD_LAUNCH,
     StartLaunch: ActionKind.START_LAUNCH,
+    WithdrawLaunch: ActionKind.WITHDRAW_LAUNCH,
     TerminateInstances: ActionKind.TERMINATE_INSTANCES,
     SetNodesDown: ActionKind.SET_NODES_DOWN,
     PowerDownNodes: ActionKind.POWER_DOWN_NODES,
@@ -196,10 +200,6 @@ class BootPhase(StrEnum):
     SLURMD_STARTED = "slurmd-started"
 
 
-OTHER_QUEUE = "other"
-"""Counted for a queue that is not in the configuration any more."""
-NO_REASON = "none"
-"""Of an action that carries no reason: storing what was observed."""
 class Facts(StrEnum):
     """What is read from AWS in the background."""
 
@@ -208,6 +208,10 @@ class Facts(StrEnum):
     QUOTAS = "quotas"
 
 
+OTHER_QUEUE = "other"
+"""Counted for a queue that is not in the configuration any more."""
+NO_REASON = "none"
+"""Of an action that carries no reason: storing what was observed."""
 
 TICK_OUTCOME = Label("outcome", tuple(TickOutcome))
 ACTION = Label("action", tuple(ActionKind))
@@ -225,9 +229,9 @@ GATE_REASON = Label("reason", tuple(GateReason))
 PORT = Label("port", tuple(Port))
 CALL_OUTCOME = Label("outcome", tuple(call_outcomes()))
 BOOT_PHASE = Label("phase", tuple(BootPhase))
-QUEUE = Label("queue", (), f"the queues of cluster.yaml, and `{OTHER_QUEUE}`")
-METHOD = Label("method", (), "the methods of the port's Protocol")
-VERSION = Label("version", (), "one value")
 FACTS = Label("facts", tuple(Facts))
 QUOTA_CLASS = Label("class", tuple(QuotaClass))
 BUCKET = Label("bucket", tuple(BucketName))
+QUEUE = Label("queue", (), f"the queues of cluster.yaml, and `{OTHER_QUEUE}`")
+METHOD = Label("method", (), "the methods of the port's Protocol")
+VERSION = Label("version", (), "one value")

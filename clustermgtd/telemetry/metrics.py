@@ -1,4 +1,4 @@
-"""Every metric of the daemon, declared here and nowhere else, and the typed methods that count.
+"""Every metric of the daemon, declared here or (the governor's) in `governor_metrics`, and what counts them.
 
 Base units, `_total` on counters, a sentence of help each. Label values come from closed lists (`telemetry.labels`), so
 that the number of series does not depend on how many nodes, jobs or instances there are.
@@ -20,6 +20,7 @@ from clustermgtd.model.offering import Market
 from clustermgtd.model.quota import QuotaKey, Quotas, VCpus
 from clustermgtd.telemetry import labels
 from clustermgtd.telemetry.declarations import Declarations
+from clustermgtd.telemetry.governor_metrics import GovernorMetrics
 
 TICK_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 CALL_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -37,8 +38,9 @@ class Metrics:
         self._declare_loop()
         self._declare_world()
         self._declare_launches()
-        self._declare_hooks()
         self._declare_bounds()
+        self._declare_hooks()
+        self.governor = GovernorMetrics(self.declarations)
         self._start_at_zero()
 
     def _declare_loop(self) -> None:
@@ -107,8 +109,6 @@ class Metrics:
             labels.BOOT_PHASE,
         )
 
-    def _declare_hooks(self) -> None:
-        d = self.declarations
     def _declare_bounds(self) -> None:
         d = self.declarations
         self._quota = d.gauge(
@@ -135,6 +135,8 @@ class Metrics:
             labels.FACTS,
         )
 
+    def _declare_hooks(self) -> None:
+        d = self.declarations
         self._hooks = d.counter(
             "hook_requests_total", "Requests from Slurm's hooks that were taken.", labels.HOOK_KIND, labels.HOOK_SOURCE
         )
@@ -161,10 +163,10 @@ class Metrics:
         for failure in FailureKind:
             for market in Market:
                 self._launch_errors.labels(failure, market)
-        self.instances({})
-        self.nodes({})
         for facts in labels.Facts:
             self._facts_read.labels(facts)
+        self.instances({})
+        self.nodes({})
         self.claims({})
 
     # the process
@@ -241,8 +243,6 @@ class Metrics:
         if phase in labels.BOOT_PHASE.values:
             self._boot_seconds.labels(phase).observe(max(0.0, seconds))
 
-    # hooks
-
     # bounds
 
     def v_cpu_quotas(self, quotas: Quotas) -> None:
@@ -269,6 +269,8 @@ class Metrics:
     def facts_read(self, facts: labels.Facts, at: float) -> None:
         """`at` in epoch seconds."""
         self._facts_read.labels(facts).set(at)
+
+    # hooks
 
     def hook_request(self, kind: labels.HookKind, source: labels.HookSource) -> None:
         self._hooks.labels(kind, source).inc()

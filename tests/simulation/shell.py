@@ -22,6 +22,7 @@ from clustermgtd.model.node import Node
 from clustermgtd.model.snapshot import Plan, Snapshot
 from clustermgtd.ports.claim_store import Term
 from clustermgtd.ports.scheduler import SchedulerView
+from clustermgtd.reconcile.governor import Buckets, GovernedFleet
 from clustermgtd.reconcile.ledger import Ledger
 from clustermgtd.reconcile.loop import Loop, Pace
 from tests.simulation.invariants import check_after_step, check_node_update, check_termination
@@ -204,7 +205,11 @@ def run_shell(seed: int, duration_s: float = 1500.0) -> World:
 async def _daemon(world: World, checks: Checks) -> None:
     ledger = Ledger(WorldStore(world))
     await ledger.begin("simulated")
-    loop = Loop(CheckedFleet(world), CheckedScheduler(world), ledger, VirtualClock(), checks)
+    clock = VirtualClock()
+    fleet = GovernedFleet(
+        CheckedFleet(world), Buckets(world.limits, clock), clock, page_size=world.rng.choice([2, 500])
+    )
+    loop = Loop(fleet, CheckedScheduler(world), ledger, clock, checks, fleet)
     try:
         await loop.run(lambda: world.policy, Pace)
     except* FencedError:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
+from clustermgtd.decide.budget import EC2_DEFAULTS, UNLIMITED, BucketName, Limit
 from clustermgtd.decide.outcome import attempted, with_failure, with_result
 from clustermgtd.decide.plan import decide
 from clustermgtd.errors import ConflictError, FencedError, PermanentError, TransientError
@@ -25,6 +27,7 @@ from clustermgtd.model.action import (
     SetNodesDown,
     StartLaunch,
     TerminateInstances,
+    WithdrawLaunch,
 )
 from clustermgtd.model.claim import AllocationStrategy, Launch, LaunchTemplate
 from clustermgtd.model.failure import FailureKind
@@ -73,7 +76,9 @@ class Daemon:
     memory: Memory = field(default_factory=Memory)
     next_launch: int = 0
     pending: dict[LaunchToken, float] = field(default_factory=dict)
-    """Launch calls in flight and when they get their answer."""
+    """Launch calls in flight and when they are made."""
+    waiting: set[LaunchToken] = field(default_factory=set)
+    """Those that wait for EC2's limits until then."""
     is_stale: bool = False
 
 
@@ -116,6 +121,7 @@ class World:
             ),
         )
         self.cloud = Cloud(self.scenario, rng)
+        self.limits = self._limits()
         self.slurm = SimSlurm(
             resume_timeout=rng.choice([120.0, 600.0]),
             suspend_timeout=rng.choice([30.0, 120.0]),
@@ -144,6 +150,23 @@ class World:
             for zone in ("us-east-1a", "us-east-1b")
             for market in ("on-demand", "spot")
         }
+
+    def _limits(self) -> Mapping[BucketName, Limit]:
+        """What the daemon believes of EC2's limits: the truth, far too much, or nothing at all."""
+        requests, resources = self.scenario.request_buckets, self.scenario.resource_buckets
+        truth = {
+            BucketName.DESCRIBE_REQUESTS: requests["non-mutating"],
+            BucketName.LAUNCH_REQUESTS: requests["mutating"],
+            BucketName.LAUNCH_INSTANCES: resources["RunInstances"],
+            BucketName.TERMINATE_REQUESTS: requests["TerminateInstances"],
+            BucketName.TERMINATE_INSTANCES: resources["TerminateInstances"],
+        }
+        beliefs: tuple[Mapping[BucketName, Limit], ...] = (
+            {name: Limit(bucket.size, bucket.refill_per_s) for name, bucket in truth.items()},
+            EC2_DEFAULTS,
+            dict.fromkeys(BucketName, UNLIMITED),
+        )
+        return self.rng.choice(beliefs)
 
     def _policy(self) -> Policy:
         rng = self.rng
@@ -314,7 +337,16 @@ class World:
             daemon.launches, daemon.is_stale = self.table.open_launches(), False
         for token in [t for t, due in sorted(daemon.pending.items()) if due <= self.now]:
             del daemon.pending[token]
-            self._call(daemon, daemon.launches[token])
+            launch = daemon.launches[token]
+            if token in daemon.waiting:
+                daemon.waiting.remove(token)
+                try:
+                    launch = self._store(daemon, replace(launch, last_attempt_at=self.now))
+                except TransientError as error:
+                    self.note(f"{token} waited in vain: {error}")
+                    return None
+                self._maybe_crash()
+            self._call(daemon, launch)
         try:
             instances = self.cloud.instances(self.now)
         except TransientError:
@@ -328,6 +360,7 @@ class World:
             instances=instances,
             launches=dict(daemon.launches),
             in_flight=frozenset(daemon.pending),
+            waiting=frozenset(daemon.waiting),
             token_prefix=f"sim-{daemon.epoch}-",
             next_launch=daemon.next_launch,
             memory=daemon.memory,
@@ -378,6 +411,8 @@ class World:
                 self._store(daemon, launch)
             case StartLaunch(launch):
                 self._start_launch(daemon, launch)
+            case WithdrawLaunch(token):
+                self._withdraw(daemon, token)
             case TerminateInstances(instances, reason):
                 check_termination(self, instances, reason)
                 self.cloud.terminate(instances, self.now)
@@ -415,10 +450,22 @@ class World:
             return
         stored = self._store(daemon, intent)
         self._maybe_crash()
-        if not self.is_healed and self.rng.random() < 0.2:
+        draw = 1.0 if self.is_healed else self.rng.random()
+        if draw < 0.2:
             daemon.pending[stored.token] = self.now + self.rng.choice([1.0, 20.0])
+        elif draw < 0.3:
+            daemon.pending[stored.token] = self.now + self.rng.choice([20.0, 200.0, 1500.0])
+            daemon.waiting.add(stored.token)
         else:
             self._call(daemon, stored)
+
+    def _withdraw(self, daemon: Daemon, token: LaunchToken) -> None:
+        """A call that waits is not made; if it never was, that is known and recorded."""
+        daemon.waiting.remove(token)
+        del daemon.pending[token]
+        launch = daemon.launches[token]
+        if launch.attempts == 1:
+            self._store(daemon, with_failure(launch, FailureKind.THROTTLED, "withdrawn", self.now))
 
     def _call(self, daemon: Daemon, launch: Launch) -> None:
         """CreateFleet and the record of its answer."""
