@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import structlog
@@ -58,10 +58,7 @@ class PriceBook:
 
     def prices(self, policy: Policy) -> Prices:
         """All that is known about the policy's instance types."""
-        types = _types(policy)
-        built_in = {name: price for name in types if (price := self._built_in.price(name)) is not None}
-        approximate = frozenset() if self._built_in.is_local else frozenset(built_in.keys() - self._listed.keys())
-        return Prices({**built_in, **self._listed}, self._spot, approximate)
+        return known_prices(instance_types(policy), self._built_in, self._listed, self._spot)
 
     async def read_on_demand(self, policy: Policy) -> None:
         """Take over the price list.
@@ -69,7 +66,7 @@ class PriceBook:
         Raises:
             ClustermgtdError: it could not be read; what was known before stays.
         """
-        self._listed = await self._source.on_demand(_types(policy))
+        self._listed = await self._source.on_demand(instance_types(policy))
         self._made = None
 
     async def read_spot(self, policy: Policy) -> None:
@@ -101,5 +98,18 @@ class PriceBook:
         self._report(counts)
 
 
-def _types(policy: Policy) -> frozenset[InstanceType]:
+def known_prices(
+    types: Iterable[InstanceType],
+    built_in: PriceList,
+    listed: Mapping[InstanceType, float],
+    spot: Mapping[tuple[InstanceType, SubnetId], float],
+) -> Prices:
+    """What AWS said (`listed`, `spot`), and built-in prices for the types of which it said nothing."""
+    own = {name: price for name in types if (price := built_in.price(name)) is not None}
+    approximate = frozenset() if built_in.is_local else frozenset(own.keys() - listed.keys())
+    return Prices({**own, **listed}, spot, approximate)
+
+
+def instance_types(policy: Policy) -> frozenset[InstanceType]:
+    """Every type that may be launched."""
     return frozenset(o.instance_type for r in policy.compute_resources.values() for o in r.offerings)
