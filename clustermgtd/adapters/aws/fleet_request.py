@@ -74,6 +74,8 @@ def create_fleet_parameters(launch: Launch, cluster_name: str) -> dict[str, Any]
         case Market.ON_DEMAND:
             parameters["OnDemandOptions"] = {
                 "AllocationStrategy": _ON_DEMAND_STRATEGIES[request.strategy],
+                # what is reserved is paid for already, whichever of the types it is
+                "CapacityReservationOptions": {"UsageStrategy": "use-capacity-reservations-first"},
                 **_all_or_nothing(request),
             }
         case Market.CAPACITY_BLOCK:

@@ -24,6 +24,7 @@ from clustermgtd.lab.ec2.records import (
     Pool,
     TemplateRef,
 )
+from clustermgtd.lab.ec2.refusals import no_addresses, over_quota, price_too_low, unsupported
 from clustermgtd.lab.ec2.reservations import Reservations, Reserved, exceeded
 from clustermgtd.lab.ec2.scenario import Scenario
 from clustermgtd.lab.ec2.supply import Capacity, Network, shortage_message
@@ -364,38 +365,3 @@ def _refused(short: FleetPlan, minimum: int) -> FleetPlan:
         if s.candidate.index not in named
     )
     return FleetPlan(short.market, (), (*short.errors, *more))
-
-
-def unsupported(instance_type: str, zone: str) -> Ec2Error:
-    """The type is not offered in the zone."""
-    return Ec2Error(
-        "Unsupported",
-        f"Your requested instance type ({instance_type}) is not supported in your requested Availability Zone "
-        f"({zone}).",
-    )
-
-
-def price_too_low(offered: float, needed: float) -> Ec2Error:
-    return Ec2Error(
-        "SpotMaxPriceTooLow",
-        f"Your Spot request price of {offered:g} is lower than the minimum required Spot request fulfillment price "
-        f"of {needed:g}.",
-    )
-
-
-def no_addresses(subnet: str) -> Ec2Error:
-    return Ec2Error(
-        "InsufficientFreeAddressesInSubnet",
-        f"There are not enough free addresses in subnet '{subnet}' to satisfy the requested number of instances.",
-    )
-
-
-def over_quota(market: str) -> Ec2Error:
-    """The market's vCPU quota is used up."""
-    if market == SPOT:
-        return Ec2Error("MaxSpotInstanceCountExceeded", "Max spot instance count exceeded")
-    return Ec2Error(
-        "VcpuLimitExceeded",
-        "You have requested more vCPU capacity than your current vCPU limit allows for the instance bucket that the "
-        "specified instance type belongs to.",
-    )

@@ -85,7 +85,7 @@ class Reservations:
         spec = self._specs.get(id)
         if spec is None:
             raise unknown_reservation(id)
-        if (spec.kind == CAPACITY_BLOCK) != (market == CAPACITY_BLOCK == data.market):
+        if len({said == CAPACITY_BLOCK for said in (spec.kind, market, data.market)}) > 1:
             message = f"Capacity Reservation '{id}' is a Capacity Block, or is none: MarketType says otherwise"
             raise Ec2Error("InvalidParameterCombination", message)
         if (spec.instance_type, spec.zone) != (data.instance_type, data.zone):
