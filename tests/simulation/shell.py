@@ -13,7 +13,7 @@ from typing import Any
 import async_solipsism
 
 from clustermgtd.errors import FencedError, TransientError
-from clustermgtd.model.action import Action, TerminateInstances
+from clustermgtd.model.action import Action, StartLaunch, TerminateInstances
 from clustermgtd.model.claim import Launch, LaunchResult, TerminateResult
 from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName
 from clustermgtd.model.instance import Instance
@@ -162,6 +162,9 @@ class Checks:
 
     def tick_done(self, snapshot: Snapshot, plan: Plan, duration_s: float) -> None:
         check_after_step(self._world)
+        for action in plan.actions:
+            if isinstance(action, StartLaunch) and action.launch.version == 0:
+                self._world.market.check(action.launch, self._world.mark_seen_after_s)
         self.quiet = 0 if plan.actions else self.quiet + 1
 
     def tick_failed(self, error: Exception, duration_s: float) -> None:
@@ -211,7 +214,7 @@ async def _daemon(world: World, checks: Checks) -> None:
     )
     loop = Loop(fleet, CheckedScheduler(world), ledger, clock, checks, fleet)
     try:
-        await loop.run(lambda: world.policy, Pace)
+        await loop.run(lambda: world.market.policy(world.policy), Pace)
     except* FencedError:
         world.note("a former daemon stops: fenced")
 

@@ -52,15 +52,16 @@ from clustermgtd.model.policy import (
 from clustermgtd.model.snapshot import Memory, Plan, Snapshot
 from tests.simulation.cloud import Cloud
 from tests.simulation.invariants import check_after_step, check_gangs, check_node_update, check_termination
+from tests.simulation.price_market import PriceMarket
 from tests.simulation.slurm_model import SimNode, SimSlurm
 from tests.simulation.table import Table
 
 START = 1_700_000_000.0
-BUGS = frozenset({"no-launch-token", "grace-below-read-lag", "intent-after-launch"})
+BUGS = frozenset({"no-launch-token", "grace-below-read-lag", "intent-after-launch", "prices-ignored"})
 """Mistakes that can be planted to see the simulation catch them."""
 
 DAEMON_TROUBLE = ("crash", "rival")
-TROUBLE = ("kill", "spot", "drain", "down", "force", "power-up", "cancel", "capacity")
+TROUBLE = ("kill", "spot", "drain", "down", "force", "power-up", "cancel", "capacity", "prices")
 
 
 class Crash(Exception):
@@ -129,6 +130,8 @@ class World:
             now=self.now,
         )
         self.policy = self._policy()
+        self.market = PriceMarket(rng, [SubnetId(s) for s in sorted(self.scenario.subnets)[:2]], self.now)
+        self.market.is_ignored = "prices-ignored" in bugs
         self.table = Table()
         self.daemon: Daemon | None = None
         self.rival: Daemon | None = None
@@ -304,6 +307,8 @@ class World:
             self.cloud.model.set_capacity(rng.choice(["c5.large", "m5.large"]), zone, market, rng.choice([None, 0, 3]))
 
     def _mark(self, name: NodeName, mark: str) -> None:
+        elif kind == "prices":
+            self.market.move(self.now)
         self.foreign[name], self.foreign_since[name] = mark, self.now
 
     def start_daemon(self) -> None:
@@ -365,8 +370,9 @@ class World:
             next_launch=daemon.next_launch,
             memory=daemon.memory,
         )
-        plan = decide(snapshot, self.policy)
-        assert plan == decide(snapshot, self.policy), "the same snapshot gave two plans"
+        policy = self.market.policy(self.policy)
+        plan = decide(snapshot, policy)
+        assert plan == decide(snapshot, policy), "the same snapshot gave two plans"
         daemon.memory, daemon.next_launch = plan.memory, plan.next_launch
         for action in plan.actions:
             self._maybe_crash()
@@ -444,6 +450,8 @@ class World:
     def _start_launch(self, daemon: Daemon, launch: Launch) -> None:
         intent = attempted(launch, self.now)
         if "intent-after-launch" in self.bugs and launch.version == 0:
+        if launch.version == 0:
+            self.market.check(launch, self.mark_seen_after_s)
             result = self.cloud.launch(intent, self.now)
             self._maybe_crash()
             daemon.launches[launch.token] = self._store(daemon, with_result(intent, result, self.now))
