@@ -47,7 +47,7 @@ class Latency:
         self._world = world
 
     async def __call__(self) -> None:
-        await asyncio.sleep(self._world.rng.choice([0.01, 0.2, 3.0]))
+        await asyncio.sleep(self._world.rng.choice(self._world.latencies_s))
         self._world.pass_to(VirtualClock().now())
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from clustermgtd.decide.budget import EC2_DEFAULTS, UNLIMITED, BucketName, Limit
@@ -138,6 +138,8 @@ class World:
         self.foreign: dict[NodeName, str] = {}
         """Nodes with an operator's mark, and the mark."""
         self.foreign_since: dict[NodeName, float] = {}
+        self.latencies_s: Sequence[float] = (0.01, 0.2, 3.0)
+        """Of one way on the wire, where time is told by an event loop."""
         self.mark_seen_after_s = 0.0
         """How old an operator's mark must be for the daemon to have seen it; above 0 where observing takes time."""
         self.registered: set[InstanceId] = set()
@@ -305,10 +307,10 @@ class World:
         elif kind == "capacity":
             zone, market = rng.choice(["us-east-1a", "us-east-1b"]), rng.choice(["on-demand", "spot"])
             self.cloud.model.set_capacity(rng.choice(["c5.large", "m5.large"]), zone, market, rng.choice([None, 0, 3]))
-
-    def _mark(self, name: NodeName, mark: str) -> None:
         elif kind == "prices":
             self.market.move(self.now)
+
+    def _mark(self, name: NodeName, mark: str) -> None:
         self.foreign[name], self.foreign_since[name] = mark, self.now
 
     def start_daemon(self) -> None:
@@ -448,10 +450,10 @@ class World:
                     self.slurm.assign_address(name, address)
 
     def _start_launch(self, daemon: Daemon, launch: Launch) -> None:
-        intent = attempted(launch, self.now)
-        if "intent-after-launch" in self.bugs and launch.version == 0:
         if launch.version == 0:
             self.market.check(launch, self.mark_seen_after_s)
+        intent = attempted(launch, self.now)
+        if "intent-after-launch" in self.bugs and launch.version == 0:
             result = self.cloud.launch(intent, self.now)
             self._maybe_crash()
             daemon.launches[launch.token] = self._store(daemon, with_result(intent, result, self.now))
