@@ -214,13 +214,13 @@ class Clustermgtd(Section):
     prices: Prices = Prices()
     quotas: Quotas = Quotas()
     node_agent: NodeAgent = NodeAgent()
+    job_tags: Annotated[tuple[Annotated[JobTag, Field(strict=False)], ...], Field(max_length=len(JobTag))] = ()
+    """Facts about jobs that instances are tagged with when they are launched: `JobId`, `User`, `Account`, `Partition`.
+    Whoever may read tags sees them, users of the instance too. A launch that serves several jobs has the first one's,
+    and `clustermgtd:shared`."""
     instance_types: Mapping[InstanceTypeName, InstanceTypeFacts] = Field(default_factory=dict)
     """Facts about instance types by name; needed for types that the built-in table does not know."""
 
     @property
     def table_name(self) -> str:
         return self.table or f"clustermgtd-{self.cluster_name}"
-    job_tags: Annotated[tuple[Annotated[JobTag, Field(strict=False)], ...], Field(max_length=len(JobTag))] = ()
-    """Facts about jobs that instances are tagged with when they are launched: `JobId`, `User`, `Account`, `Partition`.
-    Whoever may read tags sees them, users of the instance too. A launch that serves several jobs has the first one's,
-    and `clustermgtd:shared`."""

@@ -132,8 +132,8 @@ _CALL_CLASSES: dict[str, type[ClustermgtdError]] = {
     "ResourceInUseException": ConflictError,
     "TransactionCanceledException": ConflictError,  # where its reasons say no more
     "InvalidLaunchTemplateName.AlreadyExistsException": ConflictError,
-    # our own bugs, which no human can mend in a configuration file
     "InvalidPlacementGroup.Duplicate": ConflictError,
+    # our own bugs, which no human can mend in a configuration file
     "IdempotentParameterMismatch": PermanentError,
     "IdempotentParameterMismatchException": PermanentError,
     "ValidationError": PermanentError,
