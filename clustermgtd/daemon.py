@@ -34,7 +34,7 @@ from clustermgtd.intake.hooks import HookServer, HookServerSettings
 from clustermgtd.intake.listener import inherited_fd
 from clustermgtd.model.hostlist import fold
 from clustermgtd.model.ids import InstanceType
-from clustermgtd.model.policy import Policy
+from clustermgtd.model.policy import ComputeResourceKey, Policy
 from clustermgtd.node.arguments import AgentArguments
 from clustermgtd.node.user_data import user_data
 from clustermgtd.reconcile.background import CancelledAtTheEnd
@@ -280,17 +280,22 @@ class Daemon:
 
 
 async def _configure(session: AwsSession, settings: Settings) -> Configured:
+    specs = template_specs(settings, lambda key: _user_data(settings, key))
+    templates = await ensure_templates(session, settings.cluster_name, specs)
+    return Configured(settings, build_policy(settings, templates))
+
+
+def _user_data(settings: Settings, key: ComputeResourceKey) -> str:
     own = settings.clustermgtd
-    text = user_data(
+    return user_data(
         AgentArguments(
             table=own.table_name,
             region=settings.region or "",
             conf_server=own.node_agent.conf_server or socket.gethostname(),
             give_up_s=own.node_agent.give_up_seconds,
+            ephemeral_dir=settings.local_storage_of(key.queue).ephemeral_volume.mount_dir,
         )
     )
-    templates = await ensure_templates(session, settings.cluster_name, template_specs(settings, text))
-    return Configured(settings, build_policy(settings, templates))
 
 
 def _refuse_restart_only(old: Settings, new: Settings) -> None:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from clustermgtd.model.ids import ComputeResourceName, NodeName, QueueName
 from clustermgtd.model.policy import ComputeResourceKey
-from clustermgtd.settings.common import Tags
+from clustermgtd.settings.common import QueueLocalStorage, Tags
 from clustermgtd.settings.daemon import Clustermgtd, QueueTimes
 from clustermgtd.settings.document import Location
 from clustermgtd.settings.instance_types import InstanceTypeInfo, lookup
@@ -165,6 +165,10 @@ class Settings(Section):
                 "suspend_timeout_seconds": _first(own.suspend_timeout_seconds, self.suspend_timeout_s),
             }
         )
+
+    def local_storage_of(self, queue: str) -> QueueLocalStorage:
+        """Disks of a queue's nodes."""
+        return next(one for one in self.scheduling.slurm_queues if one.name == queue).compute_settings.local_storage
 
     def instance_tags(self, queue: SlurmQueue, resource: ComputeResource) -> dict[str, str]:
         """Tags of a compute resource's instances: its own win over the queue's, these over the cluster's."""

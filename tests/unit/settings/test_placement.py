@@ -85,3 +85,10 @@ def test_ec2_s_fifty_tags_are_enough_for_ours_and_the_site_s() -> None:
     loads(MINIMAL + tags + "Clustermgtd: {JobTags: [User, JobId, Account]}\n")
     with pytest.raises(SettingsError, match="more than 35 tags"):
         loads(MINIMAL + tags + "Clustermgtd: {JobTags: [User, JobId, Account, Partition]}\n")
+
+
+def test_the_folder_of_the_instance_store_is_known_by_queue() -> None:
+    assert loads(MINIMAL).local_storage_of("q1").ephemeral_volume.mount_dir == "/scratch"
+    said = "ComputeSettings: {LocalStorage: {EphemeralVolume: {MountDir: /fast}}}"
+    text = MINIMAL.replace("- Name: q1\n", f"- Name: q1\n      {said}\n")
+    assert loads(text).local_storage_of("q1").ephemeral_volume.mount_dir == "/fast"
