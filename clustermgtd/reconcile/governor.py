@@ -188,7 +188,7 @@ class GovernedFleet:
             self._wake_first()
 
     async def _first_with_tokens(self, launch: Launch, waiter: _Waiter) -> None:
-        pause = self._pause_s(launch)
+        pause = self._pause_s(launch, guard_s=0.0)
         if pause > 0:
             log.info(
                 "launch_waits",
@@ -202,13 +202,13 @@ class GovernedFleet:
             await _woken(waiter.woken, pause)
             if waiter.is_withdrawn:
                 raise WithdrawnError(f"{launch.token} was withdrawn before its call")
-            pause = self._pause_s(launch)
+            pause = self._pause_s(launch, guard_s=GUARD_S)
 
     def _needed(self, launch: Launch) -> int:
         """Instances that its call may make."""
         return 0 if launch.token in self._paid else max(0, launch.request.count - self._shown.get(launch.token, 0))
 
-    def _pause_s(self, launch: Launch) -> float:
+    def _pause_s(self, launch: Launch, guard_s: float) -> float:
         """Seconds until it is worth looking again; 0 if the call may be made, infinite while others are first."""
         if self._line.first() != launch.token:
             return math.inf
@@ -216,7 +216,7 @@ class GovernedFleet:
         count = self._needed(launch)
         if not count:
             return request
-        guard = GUARD_S * self.buckets.refill_per_s(_B.LAUNCH_INSTANCES)
+        guard = guard_s * self.buckets.refill_per_s(_B.LAUNCH_INSTANCES)
         return max(request, self.buckets.wait_s(_B.LAUNCH_INSTANCES, count + guard))
 
     def _wake_first(self) -> None:
