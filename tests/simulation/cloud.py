@@ -41,6 +41,7 @@ class Cloud:
             min_target=request.minimum if request.minimum > 1 else 0,
             single_instance_type=request.minimum > 1 and len({o.instance_type for o in request.offerings}) == 1,
             single_zone=request.minimum > 1 and len({o.subnet for o in request.offerings}) == 1,
+            reservations_first=True,
         )
         overrides = tuple(FleetOverride(o.instance_type, o.subnet) for o in request.offerings)
         try:
@@ -52,11 +53,12 @@ class Cloud:
                     on_demand=options,
                     spot=options,
                     client_token=launch.token if client_token is None else client_token,
-                    instance_tags={TOKEN_TAG: launch.token},
+                    instance_tags={TOKEN_TAG: launch.token, **dict(request.job_tags.values)},
                 ),
                 now,
             )
         except Ec2Error as error:
+            assert error.code != "IdempotentParameterMismatch", f"{launch.token} was replayed as another request"
             raise _translated(error) from error
         return LaunchResult(
             tuple(

@@ -74,7 +74,15 @@ class SimJob:
         held = self.state == "PENDING" and self.begin_at > now
         reason = "BeginTime" if held else "Resources" if self.state == "PENDING" else "None"
         return Job(
-            self.id, self.state, reason, self.queue, "alice", tuple(sorted(self.nodes)), self.restarts, priority=self.id
+            self.id,
+            self.state,
+            reason,
+            self.queue,
+            "alice",
+            tuple(sorted(self.nodes)),
+            self.restarts,
+            priority=self.id,
+            account="physics" if self.id % 3 else "",
         )
 
 

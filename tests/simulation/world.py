@@ -15,7 +15,7 @@ from clustermgtd.decide.outcome import attempted, with_failure, with_result
 from clustermgtd.decide.plan import decide
 from clustermgtd.errors import ConflictError, FencedError, PermanentError, TransientError
 from clustermgtd.lab.ec2.buckets import Bucket
-from clustermgtd.lab.ec2.scenario import Faults, Scenario
+from clustermgtd.lab.ec2.scenario import Faults, ReservationSpec, Scenario
 from clustermgtd.model.action import (
     Action,
     AssignAddresses,
@@ -40,6 +40,7 @@ from clustermgtd.model.ids import (
     QueueName,
     SubnetId,
 )
+from clustermgtd.model.job import JobTag
 from clustermgtd.model.node import REASON_PREFIX
 from clustermgtd.model.offering import Market, Offering
 from clustermgtd.model.policy import (
@@ -62,6 +63,13 @@ BUGS = frozenset({"no-launch-token", "grace-below-read-lag", "intent-after-launc
 
 DAEMON_TROUBLE = ("crash", "rival")
 TROUBLE = ("kill", "spot", "drain", "down", "force", "power-up", "cancel", "capacity", "prices")
+
+
+_RESERVATIONS: tuple[dict[str, ReservationSpec], ...] = (
+    {},
+    {"cr-1": ReservationSpec("c5.large", "us-east-1a", 2)},
+    {"cr-1": ReservationSpec("m5.large", "us-east-1b", 1), "cr-2": ReservationSpec("m5.large", "us-east-1b", 3)},
+)
 
 
 class Crash(Exception):
@@ -99,6 +107,7 @@ class World:
         self.read_lag = rng.choice([0.0, 5.0, 20.0, 60.0])
         self.scenario = Scenario(
             pools=self._pools(),
+            capacity_reservations=_RESERVATIONS[self.seed % len(_RESERVATIONS)],
             boot_delay_s=rng.choice([1.0, 20.0, 60.0]),
             boot_jitter_s=rng.choice([0.0, 30.0]),
             read_lag_s=self.read_lag,
@@ -206,6 +215,7 @@ class World:
             orphan_grace_s=self.read_lag * 2 + 60.0,
             launch_timeout_s=self.read_lag * 2 + 120.0,
             terminate_retry_s=20.0,
+            job_tags=tuple(JobTag) if self.seed % 2 else (),
         )
 
     def note(self, text: str) -> None:
