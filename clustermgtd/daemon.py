@@ -34,8 +34,8 @@ from clustermgtd.intake.hooks import HookServer, HookServerSettings
 from clustermgtd.intake.listener import inherited_fd
 from clustermgtd.model.hostlist import fold
 from clustermgtd.model.ids import InstanceType
-from clustermgtd.model.policy import ComputeResourceKey, Policy
-from clustermgtd.node.arguments import AgentArguments
+from clustermgtd.model.policy import Policy
+from clustermgtd.node.from_settings import agent_arguments
 from clustermgtd.node.user_data import user_data
 from clustermgtd.reconcile.background import CancelledAtTheEnd
 from clustermgtd.reconcile.boot_reports import BootReports
@@ -216,9 +216,8 @@ class Daemon:
         self._buckets.use(settings.clustermgtd.governor.limits)
         margins = resume_margins(settings)
         self._metrics.governor.resume_margins({margin.queue: margin.margin_s for margin in margins})
-        for margin in margins:
-            if margin.margin_s < 0:
-                log.warning("resume_timeout_short", queue=margin.queue, margin_s=margin.margin_s, detail=margin.text)
+        for margin in (margin for margin in margins if margin.margin_s < 0):
+            log.warning("resume_timeout_short", queue=margin.queue, margin_s=margin.margin_s, detail=margin.text)
 
     def _background_reads(self, prices: PriceBook, quotas: QuotaWatch) -> list[Refresher]:
         """What is read from AWS now and then, as far as the site wants it."""
@@ -280,22 +279,9 @@ class Daemon:
 
 
 async def _configure(session: AwsSession, settings: Settings) -> Configured:
-    specs = template_specs(settings, lambda key: _user_data(settings, key))
+    specs = template_specs(settings, lambda key: user_data(agent_arguments(settings, key.queue, socket.gethostname())))
     templates = await ensure_templates(session, settings.cluster_name, specs)
     return Configured(settings, build_policy(settings, templates))
-
-
-def _user_data(settings: Settings, key: ComputeResourceKey) -> str:
-    own = settings.clustermgtd
-    return user_data(
-        AgentArguments(
-            table=own.table_name,
-            region=settings.region or "",
-            conf_server=own.node_agent.conf_server or socket.gethostname(),
-            give_up_s=own.node_agent.give_up_seconds,
-            ephemeral_dir=settings.local_storage_of(key.queue).ephemeral_volume.mount_dir,
-        )
-    )
 
 
 def _refuse_restart_only(old: Settings, new: Settings) -> None:
