@@ -11,7 +11,7 @@ import pytest
 
 from clustermgtd.cli.main import main
 from clustermgtd.lab.ec2.scenario import Scenario
-from tests.contract.ec2_calls import make_template
+from tests.contract.ec2_calls import fleet, make_template, pool
 
 MINIMAL = Path(__file__).parents[2] / "docs" / "examples" / "minimal.yaml"
 
@@ -49,18 +49,9 @@ def test_quotas_show_what_the_account_may_run_and_the_cluster_runs(
     with serve(Scenario(quotas={"spot": 36})) as aws:
         use(aws)
         ec2 = aws.client("ec2")
+        request = fleet(make_template(ec2), pool("c5.xlarge"), count=2, market="spot")
         tags = [{"Key": "clustermgtd:cluster", "Value": "cluster"}]
-        ec2.create_fleet(
-            Type="instant",
-            LaunchTemplateConfigs=[
-                {
-                    "LaunchTemplateSpecification": {"LaunchTemplateName": make_template(ec2), "Version": "1"},
-                    "Overrides": [{"InstanceType": "c5.xlarge", "SubnetId": "subnet-0000000000000000a"}],
-                }
-            ],
-            TargetCapacitySpecification={"TotalTargetCapacity": 2, "DefaultTargetCapacityType": "spot"},
-            TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
-        )
+        ec2.create_fleet(**request, TagSpecifications=[{"ResourceType": "instance", "Tags": tags}])
         ec2.close()
         assert main(["quotas", spot_cluster]) == 0
         row = capsys.readouterr().out.splitlines()[1]

@@ -218,10 +218,13 @@ class _Ledger:
         capacity, scenario = supply.capacity, supply.scenario
         if not capacity.offers(pool.instance_type, pool.zone):
             yield 0, unsupported(pool.instance_type, pool.zone)
-        if market == SPOT and candidate.data.max_price is not None:
+        if market == SPOT:
+            offered = candidate.data.max_price
+            if offered is None:
+                offered = scenario.on_demand_price(pool.instance_type, pool.zone)
             price = scenario.spot_price(pool.instance_type, pool.zone)
-            if candidate.data.max_price < price:
-                yield 0, price_too_low(candidate.data.max_price, price)
+            if offered < price:
+                yield 0, price_too_low(offered, price)
         yield from self._group_limits(candidate)
         yield self._room(candidate)
         addresses = supply.network.subnet(pool.subnet).free - self._addresses.get(pool.subnet, 0)
