@@ -27,6 +27,7 @@ from clustermgtd.adapters.aws.prices import AwsPrices
 from clustermgtd.adapters.aws.quotas import AwsQuotas
 from clustermgtd.adapters.aws.session import AwsSession
 from clustermgtd.adapters.slurm.command_line import CommandLineScheduler
+from clustermgtd.adapters.system import garbage
 from clustermgtd.adapters.system.loop_clock import LoopClock
 from clustermgtd.adapters.system.systemd import Notifier
 from clustermgtd.errors import ConfigurationError, FencedError, TransientError
@@ -189,6 +190,7 @@ class Daemon:
             start(self._reload_on_request(session), "reload")
             start(self._stop_on_request(loop), "stop")
             await hooks.listening.wait()
+            garbage.keep_out_of_the_way()
             self._notifier.ready("serving")
             log.info("daemon_ready", version=__version__, pid=os.getpid(), cluster=settings.cluster_name)
             await loop.run(lambda: prices.policy(self._configured.policy), lambda: self._configured.pace)

@@ -28,6 +28,8 @@ class ClaimState(StrEnum):
     LAUNCH_FAILED = "LAUNCH_FAILED"
     LOST = "LOST"
 
+    __hash__ = str.__hash__  # Enum's own is Python code, and is run for every claim several times a tick
+
 
 _S = ClaimState
 

@@ -61,6 +61,8 @@ class NodeFlag(StrEnum):
     UNDRAIN = "UNDRAIN"
     UNRECOGNISED = "UNRECOGNISED"
 
+    __hash__ = str.__hash__  # Enum's own is Python code, and every look at a node's flags would run it
+
 
 @dataclass(frozen=True, slots=True)
 class Node:

@@ -26,6 +26,8 @@ from clustermgtd.reconcile.observer import LoopObserver
 log = structlog.get_logger(__name__)
 
 STOP_S = 10.0
+INLINE_NODES_MAX = 1000
+"""Decisions about more nodes than this (five milliseconds) are taken on a thread."""
 _SETTLED = frozenset({ClaimState.READY, ClaimState.TERMINATED})
 
 
@@ -133,7 +135,7 @@ class Loop:
             raise self.actor.fatal
         await self._ledger.confirm()
         snapshot = await self.observe()
-        plan = decide(snapshot, policy)
+        plan = await _decided(snapshot, policy)
         self.memory = plan.memory
         self._ledger.next_launch = plan.next_launch
         await self.actor.apply(plan, group)
@@ -169,3 +171,13 @@ class Loop:
             claim.state not in _SETTLED for launch in snapshot.launches.values() for claim in launch.claims
         )
         return pace.waiting_s if is_waiting else pace.quiet_s
+
+
+async def _decided(snapshot: Snapshot, policy: Policy) -> Plan:
+    """The plan. It is made from frozen values, so hooks are answered and replies are recorded meanwhile.
+
+    What changes then are launches in flight, which the plan leaves alone.
+    """
+    if len(policy.nodes) <= INLINE_NODES_MAX:
+        return decide(snapshot, policy)
+    return await asyncio.to_thread(decide, snapshot, policy)
