@@ -9,8 +9,8 @@ import random
 import shutil
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,11 +26,12 @@ from clustermgtd.adapters.aws.list_prices import ListPrices
 from clustermgtd.adapters.aws.prices import AwsPrices
 from clustermgtd.adapters.aws.quotas import AwsQuotas
 from clustermgtd.adapters.aws.session import AwsSession
+from clustermgtd.adapters.aws.subnets import AwsSubnets
 from clustermgtd.adapters.slurm.command_line import CommandLineScheduler
 from clustermgtd.adapters.system import garbage
 from clustermgtd.adapters.system.loop_clock import LoopClock
 from clustermgtd.adapters.system.systemd import Notifier
-from clustermgtd.errors import ConfigurationError, FencedError, TransientError
+from clustermgtd.errors import ClustermgtdError, ConfigurationError, FencedError, TransientError
 from clustermgtd.intake.hooks import HookServer, HookServerSettings
 from clustermgtd.intake.listener import inherited_fd
 from clustermgtd.model.hostlist import fold
@@ -50,9 +51,11 @@ from clustermgtd.reconcile.refresher import Refresher
 from clustermgtd.reconcile.retry import Retry, RetryPolicy
 from clustermgtd.reconcile.start_gate import StartGate
 from clustermgtd.reconcile.status import Status
+from clustermgtd.reconcile.subnet_book import SubnetBook
 from clustermgtd.settings import Settings, load
 from clustermgtd.settings.instance_types import v_cpus
 from clustermgtd.settings.policy import build_policy, template_specs
+from clustermgtd.settings.restart_only import refuse_restart_only
 from clustermgtd.settings.resume_margin import resume_margins
 from clustermgtd.telemetry.exposition import Health, MetricsServer
 from clustermgtd.telemetry.instrument import InstrumentedClaimStore, InstrumentedFleet, InstrumentedScheduler
@@ -155,10 +158,15 @@ class Daemon:
         boots = BootReports(store, self._metrics.boot_phase)
         observers = Observers([LoopMetrics(self._metrics), status, boots])
         loop = Loop(fleet, scheduler, ledger, self._clock, observers, fleet)
+        subnets = SubnetBook(AwsSubnets(session, self._clock))
+        loop.subnets = subnets.subnets
         self._metrics.watch_inbox(lambda: len(loop.inbox))
         self._metrics.watch_spool(lambda: sum(1 for _ in Path(own.hooks.spool_dir).glob("*.json")))
         self._configured = await self._start(session, store, ledger, settings)
-        self._refreshers = self._background_reads(prices, quotas)
+        # before the first tick, because EC2 refuses a launch into two subnets of one zone
+        with suppress(ClustermgtdError):
+            await subnets.read(self._configured.policy)
+        self._refreshers = self._background_reads(prices, quotas, subnets)
 
         gate = StartGate(
             scheduler, self._clock, own.slurm.start_gate.max_waiting, own.slurm.start_gate.deadline_seconds
@@ -221,24 +229,20 @@ class Daemon:
         for margin in (margin for margin in margins if margin.margin_s < 0):
             log.warning("resume_timeout_short", queue=margin.queue, margin_s=margin.margin_s, detail=margin.text)
 
-    def _background_reads(self, prices: PriceBook, quotas: QuotaWatch) -> list[Refresher]:
+    def _background_reads(self, prices: PriceBook, quotas: QuotaWatch, subnets: SubnetBook) -> list[Refresher]:
         """What is read from AWS now and then, as far as the site wants it."""
         own = self._configured.settings.clustermgtd
+        prices_s, quotas_s = own.prices.refresh_hours * 3600.0, own.quotas.refresh_hours * 3600.0
         kinds = (
-            (Facts.ON_DEMAND_PRICES, prices.read_on_demand, own.prices),
-            (Facts.SPOT_PRICES, prices.read_spot, own.prices),
-            (Facts.QUOTAS, quotas.read, own.quotas),
+            (Facts.ON_DEMAND_PRICES, prices.read_on_demand, prices_s, own.prices.enabled),
+            (Facts.SPOT_PRICES, prices.read_spot, prices_s, own.prices.enabled),
+            (Facts.QUOTAS, quotas.read, quotas_s, own.quotas.enabled),
+            (Facts.SUBNETS, subnets.read, own.offerings.subnet_refresh_seconds, True),
         )
         return [
-            Refresher(
-                facts,
-                partial(self._read, read),
-                wanted.refresh_hours * 3600.0,
-                self._clock,
-                partial(self._metrics.facts_read, facts),
-            )
-            for facts, read, wanted in kinds
-            if wanted.enabled
+            Refresher(facts, partial(self._read, read), period_s, self._clock, partial(self._metrics.facts_read, facts))
+            for facts, read, period_s, is_wanted in kinds
+            if is_wanted
         ]
 
     async def _read(self, read: Callable[[Policy], Awaitable[None]]) -> None:
@@ -268,7 +272,7 @@ class Daemon:
             self._notifier.reloading()
             try:
                 settings = await asyncio.to_thread(load, self._config)
-                _refuse_restart_only(self._configured.settings, settings)
+                refuse_restart_only(self._configured.settings, settings)
                 self._configured = await _configure(session, settings)
                 self._announce(self._configured)
             except (ConfigurationError, TransientError) as error:
@@ -284,29 +288,6 @@ async def _configure(session: AwsSession, settings: Settings) -> Configured:
     specs = template_specs(settings, lambda key: user_data(agent_arguments(settings, key.queue, socket.gethostname())))
     templates = await ensure_templates(session, settings.cluster_name, specs)
     return Configured(settings, build_policy(settings, templates))
-
-
-def _refuse_restart_only(old: Settings, new: Settings) -> None:
-    """Some keys are read once.
-
-    Raises:
-        ConfigurationError: naming those that differ.
-    """
-    before, after = old.clustermgtd, new.clustermgtd
-    pairs: Mapping[str, tuple[object, object]] = {
-        "Region": (old.region, new.region),
-        "Clustermgtd.ClusterName": (old.cluster_name, new.cluster_name),
-        "Clustermgtd.Table": (before.table_name, after.table_name),
-        "Clustermgtd.Hooks": (before.hooks, after.hooks),
-        "Clustermgtd.Metrics": (before.metrics, after.metrics),
-        "Clustermgtd.Prices": (before.prices, after.prices),
-        "Clustermgtd.Quotas": (before.quotas, after.quotas),
-        "Clustermgtd.Slurm": (before.slurm, after.slurm),
-        "Clustermgtd.Log": (before.log, after.log),
-    }
-    changed = [name for name, (was, will) in pairs.items() if was != will]
-    if changed:
-        raise ConfigurationError(f"{', '.join(changed)} cannot change while the daemon runs: restart it")
 
 
 def _health(status: Status, period_s: float) -> Health:

@@ -7,10 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from clustermgtd.decide.job_tags import job_tags
+from clustermgtd.decide.offerings import Availability, sentence
+from clustermgtd.model.action import Reason, SetNodesDown, StartLaunch
 from clustermgtd.model.claim import ClaimEvent, ClaimState, Gang, Launch, LaunchRequest, NodeClaim
 from clustermgtd.model.ids import LaunchToken, NodeName
 from clustermgtd.model.job import Job
-from clustermgtd.model.policy import ComputeResourceKey, ComputeResourcePolicy, Policy, ScalingStrategy
+from clustermgtd.model.offering import Offering
+from clustermgtd.model.policy import ComputeResourceKey, Policy, ScalingStrategy
 from clustermgtd.model.snapshot import Snapshot
 
 MINIMUM_MAX = 1000
@@ -99,16 +102,61 @@ def _shared(gangs: Iterable[tuple[ComputeResourceKey, Gang]], size_max: int) -> 
     return made
 
 
-def launches(wanted: Sequence[NodeName], snapshot: Snapshot, policy: Policy) -> list[Launch]:
+@dataclass(frozen=True, slots=True)
+class Shaped:
+    """What becomes of the wanted nodes; those in neither part wait for the answer to a probe."""
+
+    starts: tuple[StartLaunch, ...] = ()
+    refused: tuple[SetNodesDown, ...] = ()
+    """Nodes for which EC2 has nothing before some ban ends: they get their answer without a call."""
+
+
+def launches(wanted: Sequence[NodeName], snapshot: Snapshot, policy: Policy, availability: Availability) -> Shaped:
     """New launches for the wanted nodes, tokens numbered from `snapshot.next_launch`."""
-    made: list[Launch] = []
+    starts: list[StartLaunch] = []
+    refused: list[SetNodesDown] = []
     for batch in batches(wanted, snapshot, policy):
-        token = LaunchToken(f"{snapshot.token_prefix}{snapshot.next_launch + len(made)}")
-        made.append(_launch(token, batch, snapshot, policy))
-    return made
+        compute_resource = policy.compute_resources[batch.key]
+        choice = availability.choose(compute_resource, _needed(batch))
+        if choice.is_probe:
+            batch = _probe(batch, policy.bans.probe_nodes)
+            choice = availability.choose(compute_resource, _needed(batch))
+        if choice.bans:
+            ours = tuple(node for node in batch.nodes if not snapshot.nodes[node].is_marked_by_others)
+            refused += [SetNodesDown(ours, Reason.NO_CAPACITY, sentence(choice.bans))] if ours else []
+        if not choice.offerings:
+            continue
+        token = LaunchToken(f"{snapshot.token_prefix}{snapshot.next_launch + len(starts)}")
+        launch = _launch(token, batch, snapshot, policy, choice.offerings)
+        availability = availability.after(launch)
+        starts.append(StartLaunch(launch, Reason.PROBE if choice.is_probe else _why(launch, policy)))
+    return Shaped(tuple(starts), tuple(refused))
 
 
-def _launch(token: LaunchToken, batch: Batch, snapshot: Snapshot, policy: Policy) -> Launch:
+def _needed(batch: Batch) -> int:
+    """How many instances at once are of use at all."""
+    if batch.others or any(gang.takes_part for gang in batch.gangs):
+        return 1
+    return min(len(gang.nodes) for gang in batch.gangs)
+
+
+def _probe(batch: Batch, size: int) -> Batch:
+    """The part of a batch that tries whether a ban is over: the first job if it takes all or nothing, else `size`
+    nodes. The rest waits for the answer."""
+    if not batch.gangs:
+        return Batch(batch.key, others=batch.others[:size])
+    first = batch.gangs[0]
+    return Batch(batch.key, (replace(first, nodes=first.nodes[:size]) if first.takes_part else first,))
+
+
+def _why(launch: Launch, policy: Policy) -> Reason:
+    is_static = all(policy.nodes[claim.node].is_static for claim in launch.claims)
+    return Reason.STATIC if is_static else Reason.DEMAND
+
+
+def _launch(
+    token: LaunchToken, batch: Batch, snapshot: Snapshot, policy: Policy, offerings: tuple[Offering, ...]
+) -> Launch:
     now = snapshot.now
     jobs = tuple(sorted({gang.job for gang in batch.gangs}))
     compute_resource = policy.compute_resources[batch.key]
@@ -116,11 +164,11 @@ def _launch(token: LaunchToken, batch: Batch, snapshot: Snapshot, policy: Policy
         queue=batch.key.queue,
         compute_resource=batch.key.name,
         template=compute_resource.template,
-        offerings=compute_resource.offerings,
+        offerings=offerings,
         market=compute_resource.market,
         strategy=compute_resource.strategy,
         count=batch.size,
-        minimum=batch.size if _is_all_or_nothing(batch, compute_resource, policy) else 1,
+        minimum=batch.size if _is_all_or_nothing(batch, offerings, policy) else 1,
         max_price=compute_resource.max_price,
         jobs=jobs,
         job_tags=job_tags(jobs, snapshot.jobs, policy.job_tags),
@@ -137,11 +185,13 @@ def _launch(token: LaunchToken, batch: Batch, snapshot: Snapshot, policy: Policy
     return Launch(token, request, now, claims, gangs=batch.gangs)
 
 
-def _is_all_or_nothing(batch: Batch, compute_resource: ComputeResourcePolicy, policy: Policy) -> bool:
-    """EC2 itself sees to it. It cannot for several gangs at once: those are served from what arrives."""
+def _is_all_or_nothing(batch: Batch, offerings: Sequence[Offering], policy: Policy) -> bool:
+    """EC2 itself sees to it: with one instance type or one zone (here: one subnet), and not for several gangs at once.
+    Those are served from what arrives."""
+    is_simple = len({o.instance_type for o in offerings}) == 1 or len({o.subnet for o in offerings}) == 1
     return (
         policy.scaling is ScalingStrategy.ALL_OR_NOTHING
-        and compute_resource.can_be_all_or_nothing
+        and is_simple
         and len(batch.gangs) == 1
         and not batch.gangs[0].takes_part
     )

@@ -6,8 +6,17 @@ from collections import Counter
 from dataclasses import replace
 
 from clustermgtd.decide.sync import assign
-from clustermgtd.model.claim import ClaimState, Launch, LaunchError, LaunchResult, NodeClaim, advance
-from clustermgtd.model.failure import RETRIED, FailureKind
+from clustermgtd.model.claim import (
+    ClaimState,
+    Launch,
+    LaunchError,
+    LaunchOutcome,
+    LaunchResult,
+    NodeClaim,
+    Refusal,
+    advance,
+)
+from clustermgtd.model.failure import REMEMBERED, RETRIED, FailureKind
 from clustermgtd.model.ids import NodeName
 
 FAILURE_ORDER = (
@@ -21,6 +30,8 @@ FAILURE_ORDER = (
     FailureKind.THROTTLED,
 )
 """What a person has to mend comes first in a sentence about a launch that failed for several reasons."""
+UNEXPLAINED = "InsufficientInstanceCapacity"
+"""Stands for EC2's code where it gave fewer instances and no error."""
 
 
 def attempted(launch: Launch, now: float) -> Launch:
@@ -54,7 +65,17 @@ def with_result(launch: Launch, result: LaunchResult, now: float) -> Launch:
             claims.append(replace(advance(launched, ClaimState.TERMINATING, now, cause), failure=kind))
         else:
             claims.append(_failed(claim, kind, now, cause))
-    return replace(launch, claims=tuple(claims))
+    return replace(launch, claims=tuple(claims), outcome=_outcome(launch, result, now))
+
+
+def _outcome(launch: Launch, result: LaunchResult, now: float) -> LaunchOutcome:
+    """What the reply says about offerings. Nothing at all, without a reason, is a shortage of each of them."""
+    obtained = Counter(instance.offering for instance in result.instances)
+    refusals = {Refusal(error.offering, error.kind, error.code) for error in result.errors if error.kind in REMEMBERED}
+    if not result.instances and not result.errors:
+        refusals = {Refusal(o, FailureKind.CAPACITY, UNEXPLAINED) for o in launch.request.offerings}
+    ordered = sorted(refusals, key=lambda refusal: (refusal.offering, refusal.kind, refusal.code))
+    return LaunchOutcome(now, tuple(sorted(obtained.items())), tuple(ordered))
 
 
 def _served(launch: Launch, available: int, *, in_part: bool) -> list[NodeName]:
@@ -70,12 +91,13 @@ def _served(launch: Launch, available: int, *, in_part: bool) -> list[NodeName]:
     return [*served, *waiting][:available]
 
 
-def with_failure(launch: Launch, kind: FailureKind, cause: str, now: float) -> Launch:
-    """The launch after EC2 refused the whole call for good."""
+def with_failure(launch: Launch, kind: FailureKind, code: str, cause: str, now: float) -> Launch:
+    """The launch after EC2 refused the whole call for good. `code` is EC2's own, `cause` is for people."""
     changed = {
         claim.node: _failed(claim, kind, now, cause) for claim in launch.claims if claim.state is ClaimState.REQUESTED
     }
-    return launch.with_claims(changed)
+    refusals = [Refusal(offering, kind, code) for offering in launch.request.offerings if kind in REMEMBERED]
+    return replace(launch.with_claims(changed), outcome=LaunchOutcome(now, refusals=tuple(refusals)))
 
 
 def _failed(claim: NodeClaim, kind: FailureKind, now: float, cause: str) -> NodeClaim:
@@ -89,7 +111,7 @@ def summary(errors: tuple[LaunchError, ...]) -> tuple[FailureKind, str]:
     nothing says that the offering is short.
     """
     if not errors:
-        return FailureKind.CAPACITY, "(Code:InsufficientInstanceCapacity) EC2 gave fewer instances and no reason"
+        return FailureKind.CAPACITY, f"(Code:{UNEXPLAINED}) EC2 gave fewer instances and no reason"
     kinds = {error.kind for error in errors}
     retried = kinds & RETRIED
     kind = next(k for k in FAILURE_ORDER if k in (retried or kinds))

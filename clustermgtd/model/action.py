@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from clustermgtd.model.claim import Launch
 from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName
+from clustermgtd.model.offering_memory import OfferingMemory
 
 
 class Reason(StrEnum):
@@ -28,6 +29,10 @@ class Reason(StrEnum):
     """Slurm powers up a node whose instance is from before its last power-down."""
     LAUNCH_FAILED = "launch-failed"
     """EC2 gave no instance."""
+    NO_CAPACITY = "no-capacity"
+    """EC2 refused every offering lately and is not asked again before the bans end."""
+    PROBE = "probe"
+    """A ban has ended: does EC2 still refuse?"""
     JOB_INCOMPLETE = "job-incomplete"
     """The instance came for a job that gets all of its nodes or none, and others of them did not come."""
     INSTANCE_LOST = "instance-lost"
@@ -44,6 +49,13 @@ class Reason(StrEnum):
     """What the requeue hold protects against has passed."""
     ADDRESS = "address"
     """Slurm has to be told where the instance is."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOfferings:
+    """Store what was learned about offerings."""
+
+    offerings: OfferingMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +100,24 @@ class SetNodesDown:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldNodes:
+    """Drain unused nodes without an instance, for a reason of ours: Slurm puts jobs elsewhere or lets them wait."""
+
+    nodes: tuple[NodeName, ...]
+    detail: str
+    """For people: what is banned and until when."""
+    reason: Reason = Reason.NO_CAPACITY
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseNodes:
+    """Lift our drain."""
+
+    nodes: tuple[NodeName, ...]
+    reason: Reason = Reason.MARK_LIFTED
+
+
+@dataclass(frozen=True, slots=True)
 class PowerDownNodes:
     nodes: tuple[NodeName, ...]
     reason: Reason
@@ -125,11 +155,14 @@ class LiftRequeueHold:
 
 
 Action = (
-    RecordLaunch
+    RecordOfferings
+    | RecordLaunch
     | StartLaunch
     | WithdrawLaunch
     | TerminateInstances
     | SetNodesDown
+    | HoldNodes
+    | ReleaseNodes
     | PowerDownNodes
     | PowerUpNodes
     | ReturnNodesToService

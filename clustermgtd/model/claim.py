@@ -200,6 +200,27 @@ class Gang:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """What EC2 said about one offering of a launch that came short."""
+
+    offering: Offering
+    kind: FailureKind
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchOutcome:
+    """What the newest reply to a launch says about its offerings."""
+
+    at: float
+    """Epoch seconds."""
+    obtained: tuple[tuple[Offering, int], ...] = ()
+    """Instances by offering, sorted."""
+    refusals: tuple[Refusal, ...] = ()
+    """Only of kinds that are remembered."""
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """One CreateFleet call and the claims that it serves: the unit that is stored."""
 
@@ -216,6 +237,8 @@ class Launch:
     """Epoch seconds of the newest call, 0 before the first."""
     gangs: tuple[Gang, ...] = ()
     """In the order in which instances are given to them; nodes in none come last, one by one."""
+    outcome: LaunchOutcome | None = None
+    """None before the first reply."""
 
     @property
     def is_open(self) -> bool:

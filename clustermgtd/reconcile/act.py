@@ -12,19 +12,22 @@ import structlog
 from clustermgtd.decide.outcome import attempted, with_failure, with_result
 from clustermgtd.errors import (
     ClustermgtdError,
+    ConfigurationError,
     FencedError,
     NotFoundError,
-    PermanentError,
     TransientError,
     WithdrawnError,
 )
 from clustermgtd.model.action import (
     Action,
     AssignAddresses,
+    HoldNodes,
     LiftRequeueHold,
     PowerDownNodes,
     PowerUpNodes,
     RecordLaunch,
+    RecordOfferings,
+    ReleaseNodes,
     ReturnNodesToService,
     SetNodesDown,
     StartLaunch,
@@ -35,11 +38,12 @@ from clustermgtd.model.claim import ClaimState, Launch, NodeClaim
 from clustermgtd.model.failure import FailureKind
 from clustermgtd.model.hostlist import fold
 from clustermgtd.model.ids import LaunchToken
-from clustermgtd.model.node import REASON_PREFIX
+from clustermgtd.model.node import HOLD_MARK, REASON_PREFIX
 from clustermgtd.model.snapshot import Plan
 from clustermgtd.ports.clock import Clock
 from clustermgtd.ports.fleet import Fleet
 from clustermgtd.ports.scheduler import Scheduler
+from clustermgtd.reconcile.ban_log import log_bans
 from clustermgtd.reconcile.launch_queue import LaunchQueue
 from clustermgtd.reconcile.ledger import Ledger
 from clustermgtd.reconcile.observer import LoopObserver
@@ -87,6 +91,9 @@ class Actor:
             FencedError: another daemon took over; the caller stops.
             TransientError: a record was not stored.
         """
+        for action in plan.actions:
+            if isinstance(action, RecordOfferings):
+                await self._remember(action)
         records = [action for action in plan.actions if isinstance(action, RecordLaunch)]
         starts = [action for action in plan.actions if isinstance(action, StartLaunch)]
         await asyncio.gather(*(self._record(action) for action in records))
@@ -95,7 +102,7 @@ class Actor:
             if launch is not None:
                 self._start(start, launch, group)
         for action in plan.actions:
-            if not isinstance(action, RecordLaunch | StartLaunch):
+            if not isinstance(action, RecordOfferings | RecordLaunch | StartLaunch):
                 await self._effect(action)
 
     async def settle(self, seconds: float) -> None:
@@ -116,6 +123,12 @@ class Actor:
             await self._ledger.store(action.launch)
         self._observer.action_applied(action, "ok")
         _log_changes(before, action.launch)
+
+    async def _remember(self, action: RecordOfferings) -> None:
+        before = self._ledger.offerings
+        await self._ledger.store_offerings(action.offerings)
+        self._observer.action_applied(action, "ok")
+        log_bans(before, action.offerings)
 
     async def _intend(self, action: StartLaunch) -> Launch | None:
         """The stored intent, or None if it could not be stored (the node is still unclaimed and comes up again)."""
@@ -188,7 +201,7 @@ class Actor:
             log.info("launch_withdrawn", launch_token=launch.token, attempts=launch.attempts)
             if launch.attempts > 1:
                 return None
-            return with_failure(launch, FailureKind.THROTTLED, str(error), self._clock.now())
+            return with_failure(launch, FailureKind.THROTTLED, error.code, str(error), self._clock.now())
 
     async def _call(self, launch: Launch) -> Launch:
         """The launch after EC2's answer.
@@ -202,8 +215,8 @@ class Actor:
         except TransientError:
             raise
         except ClustermgtdError as error:
-            kind = FailureKind.CONFIGURATION if isinstance(error, PermanentError) else FailureKind.CAPACITY
-            return with_failure(launch, kind, f"(Code:{error.code}) {error}", self._clock.now())
+            kind = FailureKind.CONFIGURATION if isinstance(error, ConfigurationError) else FailureKind.UNKNOWN
+            return with_failure(launch, kind, error.code, f"(Code:{error.code}) {error}", self._clock.now())
         settled = with_result(launch, result, self._clock.now())
         self._observer.launch_done(settled, result, self._clock.monotonic() - started)
         return settled
@@ -242,6 +255,12 @@ class Actor:
                 await self._scheduler.set_down(nodes, text)
                 await self._scheduler.power_down(nodes)
                 log.warning("nodes_down", nodes=fold(nodes), reason=reason, detail=detail)
+            case HoldNodes(nodes, detail, reason):
+                await self._scheduler.hold(nodes, f"{HOLD_MARK} {detail}"[:REASON_LENGTH_MAX])
+                log.warning("nodes_held", nodes=fold(nodes), reason=reason, detail=detail)
+            case ReleaseNodes(nodes, reason):
+                await self._scheduler.release(nodes)
+                log.info("nodes_released", nodes=fold(nodes), reason=reason)
             case PowerDownNodes(nodes, reason):
                 await self._scheduler.power_down(nodes)
                 log.info("nodes_powering_down", nodes=fold(nodes), reason=reason)
@@ -259,7 +278,7 @@ class Actor:
             case LiftRequeueHold(job, reason):
                 await self._scheduler.lift_requeue_hold(job)
                 log.info("requeue_hold_lifted", job_id=job, reason=reason)
-            case RecordLaunch() | StartLaunch():
+            case RecordOfferings() | RecordLaunch() | StartLaunch():
                 raise AssertionError("records and launches are applied before effects")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -12,6 +12,8 @@ from clustermgtd.decide.plan import decide
 from clustermgtd.errors import ClustermgtdError, FencedError
 from clustermgtd.model.claim import ClaimState
 from clustermgtd.model.hostlist import fold
+from clustermgtd.model.ids import SubnetId
+from clustermgtd.model.offering import Subnet
 from clustermgtd.model.policy import Policy
 from clustermgtd.model.snapshot import Memory, Plan, Snapshot
 from clustermgtd.ports.clock import Clock
@@ -70,6 +72,8 @@ class Loop:
         self.inbox = Inbox()
         self.actor.on_launch_settled = self.inbox.wake
         self.memory = Memory()
+        self.subnets: Callable[[], Mapping[SubnetId, Subnet]] = dict
+        """The newest reading of the subnets; none without one."""
         self.ticks = 0
         self._is_stopping = False
 
@@ -162,15 +166,18 @@ class Loop:
             token_prefix=self._ledger.term.token_prefix,
             next_launch=self._ledger.next_launch,
             memory=self.memory,
+            offerings=self._ledger.offerings,
+            subnets=self.subnets(),
         )
 
     def _pause(self, snapshot: Snapshot, plan: Plan, pace: Pace) -> float:
         if plan.actions:
             return pace.acted_s
+        ban_ends_in = max(pace.acted_s, plan.offerings.next_end(snapshot.now) - snapshot.now)
         is_waiting = bool(plan.memory.freed_jobs) or any(
             claim.state not in _SETTLED for launch in snapshot.launches.values() for claim in launch.claims
         )
-        return pace.waiting_s if is_waiting else pace.quiet_s
+        return min(pace.waiting_s if is_waiting else pace.quiet_s, ban_ends_in)
 
 
 async def _decided(snapshot: Snapshot, policy: Policy) -> Plan:

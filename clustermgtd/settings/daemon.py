@@ -121,6 +121,37 @@ class Termination(Section):
             yield Finding(("OrphanGraceSeconds",), message)
 
 
+class Offerings(Section):
+    """What is remembered of instance types, zones and markets that EC2 refused."""
+
+    ban_seconds: Annotated[tuple[Annotated[float, Field(ge=1, le=86_400)], ...], Field(min_length=1, max_length=10)] = (
+        45.0,
+        180.0,
+        600.0,
+        1800.0,
+    )
+    """After a first refusal for want of capacity, quota or addresses, after one more in a row, and so on, seconds; the
+    last one repeats."""
+    unsupported_seconds: Annotated[float, Field(ge=60)] = 43_200.0
+    """A type that EC2 does not have in a zone is not asked for again for so long, seconds."""
+    configuration_seconds: Annotated[float, Field(ge=10)] = 1800.0
+    """A compute resource whose requests EC2 refuses as wrong is not launched for so long, seconds, unless its
+    configuration changes before."""
+    forget_seconds: Annotated[float, Field(ge=10)] = 1800.0
+    """A ban that ended this long ago and that nobody tried is forgotten, seconds."""
+    probe_nodes: Annotated[int, Field(ge=1, le=100)] = 1
+    """Nodes of the one launch that tries whether a refusal still holds after its ban has ended."""
+    hold_nodes: bool = True
+    """While everything that a compute resource may use is banned, its unused nodes are drained, with a reason that
+    begins with `clustermgtd: no-capacity`, so that jobs go to other compute resources or wait."""
+    subnet_refresh_seconds: Annotated[float, Field(ge=10)] = 300.0
+    """Between two readings of the subnets' zones and free addresses, seconds."""
+
+    def findings(self) -> Iterator[Finding]:
+        if list(self.ban_seconds) != sorted(self.ban_seconds):
+            yield Finding(("BanSeconds",), "must not become shorter with each refusal")
+
+
 class Prices(Section):
     """What instances cost. A built-in table serves until AWS has answered, and where it cannot be asked."""
 
@@ -211,6 +242,7 @@ class Clustermgtd(Section):
     launch: LaunchSettings = LaunchSettings()
     termination: Termination = Termination()
     governor: Governor = Governor()
+    offerings: Offerings = Offerings()
     prices: Prices = Prices()
     quotas: Quotas = Quotas()
     node_agent: NodeAgent = NodeAgent()

@@ -11,11 +11,14 @@ from clustermgtd.decide.budget import BucketName
 from clustermgtd.model.action import (
     Action,
     AssignAddresses,
+    HoldNodes,
     LiftRequeueHold,
     PowerDownNodes,
     PowerUpNodes,
     Reason,
     RecordLaunch,
+    RecordOfferings,
+    ReleaseNodes,
     ReturnNodesToService,
     SetNodesDown,
     StartLaunch,
@@ -23,7 +26,7 @@ from clustermgtd.model.action import (
     WithdrawLaunch,
 )
 from clustermgtd.model.claim import ClaimState
-from clustermgtd.model.failure import FailureKind
+from clustermgtd.model.failure import REMEMBERED, FailureKind
 from clustermgtd.model.instance import InstanceState
 from clustermgtd.model.node import Node, NodeBase, NodeFlag
 from clustermgtd.model.offering import Market
@@ -43,11 +46,14 @@ class TickOutcome(StrEnum):
 class ActionKind(StrEnum):
     """One per class of `model.action.Action`."""
 
+    RECORD_OFFERINGS = "record-offerings"
     RECORD_LAUNCH = "record-launch"
     START_LAUNCH = "start-launch"
     WITHDRAW_LAUNCH = "withdraw-launch"
     TERMINATE_INSTANCES = "terminate-instances"
     SET_NODES_DOWN = "set-nodes-down"
+    HOLD_NODES = "hold-nodes"
+    RELEASE_NODES = "release-nodes"
     POWER_DOWN_NODES = "power-down-nodes"
     POWER_UP_NODES = "power-up-nodes"
     RETURN_NODES_TO_SERVICE = "return-nodes-to-service"
@@ -56,11 +62,14 @@ class ActionKind(StrEnum):
 
 
 ACTION_KINDS: Mapping[type[Action], ActionKind] = {
+    RecordOfferings: ActionKind.RECORD_OFFERINGS,
     RecordLaunch: ActionKind.RECORD_LAUNCH,
     StartLaunch: ActionKind.START_LAUNCH,
     WithdrawLaunch: ActionKind.WITHDRAW_LAUNCH,
     TerminateInstances: ActionKind.TERMINATE_INSTANCES,
     SetNodesDown: ActionKind.SET_NODES_DOWN,
+    HoldNodes: ActionKind.HOLD_NODES,
+    ReleaseNodes: ActionKind.RELEASE_NODES,
     PowerDownNodes: ActionKind.POWER_DOWN_NODES,
     PowerUpNodes: ActionKind.POWER_UP_NODES,
     ReturnNodesToService: ActionKind.RETURN_NODES_TO_SERVICE,
@@ -200,18 +209,30 @@ class BootPhase(StrEnum):
     SLURMD_STARTED = "slurmd-started"
 
 
+class BanState(StrEnum):
+    """Whether an offering is refused without asking."""
+
+    ACTIVE = "active"
+    ENDED = "ended"
+    """One launch at a time tries it, until one succeeds or the ban is forgotten."""
+
+
+ANY_MARKET = "any"
+"""Of a ban that does not depend on the market: a full subnet, a type that a zone does not have."""
+OTHER_QUEUE = "other"
+"""Counted for a queue that is not in the configuration any more."""
+NO_REASON = "none"
+"""Of an action that carries no reason: storing what was observed."""
+
+
 class Facts(StrEnum):
     """What is read from AWS in the background."""
 
     ON_DEMAND_PRICES = "on-demand-prices"
     SPOT_PRICES = "spot-prices"
     QUOTAS = "quotas"
+    SUBNETS = "subnets"
 
-
-OTHER_QUEUE = "other"
-"""Counted for a queue that is not in the configuration any more."""
-NO_REASON = "none"
-"""Of an action that carries no reason: storing what was observed."""
 
 TICK_OUTCOME = Label("outcome", tuple(TickOutcome))
 ACTION = Label("action", tuple(ActionKind))
@@ -222,6 +243,9 @@ NODE_CLASS = Label("state", tuple(NodeClass))
 CLAIM_STATE = Label("state", tuple(ClaimState))
 MARKET = Label("market", tuple(Market))
 FAILURE = Label("kind", tuple(FailureKind))
+BAN_KIND = Label("kind", tuple(sorted(REMEMBERED)))
+BAN_MARKET = Label("market", (*Market, ANY_MARKET))
+BAN_STATE = Label("state", tuple(BanState))
 HOOK_KIND = Label("kind", tuple(HookKind))
 HOOK_SOURCE = Label("source", tuple(HookSource))
 HOOK_REJECTION = Label("reason", tuple(HookRejection))

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from clustermgtd.errors import IncompleteObservationError
-from clustermgtd.model.action import Action, RecordLaunch
+from clustermgtd.model.action import Action, Reason, RecordLaunch, StartLaunch
 from clustermgtd.model.claim import ClaimState, Launch, LaunchResult
 from clustermgtd.model.ids import InstanceId
 from clustermgtd.model.instance import Instance
 from clustermgtd.model.node import Node, NodeBase, NodeFlag
 from clustermgtd.model.offering import Market
 from clustermgtd.model.snapshot import Plan, Snapshot
-from clustermgtd.telemetry.labels import ActionOutcome, NodeClass, TickOutcome, node_class
+from clustermgtd.telemetry.labels import ANY_MARKET, ActionOutcome, BanState, NodeClass, TickOutcome, node_class
 from clustermgtd.telemetry.metrics import Metrics
 
 UNSEEN_ENDED_S = 600.0
@@ -36,6 +36,7 @@ class LoopMetrics:
         self._metrics.instances(Counter(instance.state for instance in snapshot.instances.values()))
         self._metrics.nodes(_node_classes(snapshot.nodes.values()))
         self._count_claims(snapshot)
+        self._count_bans(snapshot, plan)
         self._count_ready(snapshot, plan)
         self._count_ended(snapshot.instances, snapshot.now)
 
@@ -64,6 +65,22 @@ class LoopMetrics:
             i for i in snapshot.instances.values() if i.is_live and i.id not in claimed and i.token not in tokens
         )
         self._metrics.instances_unclaimed(sum(1 for _ in unclaimed))
+
+    def _count_bans(self, snapshot: Snapshot, plan: Plan) -> None:
+        self._metrics.offering_bans(
+            Counter(
+                (
+                    ban.scope.kind,
+                    ban.scope.market or ANY_MARKET,
+                    BanState.ACTIVE if ban.is_active(snapshot.now) else BanState.ENDED,
+                )
+                for ban in plan.offerings.bans
+            )
+        )
+        self._metrics.nodes_held(len(plan.offerings.held))
+        for action in plan.actions:
+            if isinstance(action, StartLaunch) and action.reason is Reason.PROBE:
+                self._metrics.offering_probed(action.launch.request.market)
 
     def _count_ready(self, snapshot: Snapshot, plan: Plan) -> None:
         for action in plan.actions:

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from clustermgtd.model.action import Action, Reason
 from clustermgtd.model.claim import ClaimState
-from clustermgtd.model.failure import FailureKind
+from clustermgtd.model.failure import REMEMBERED, FailureKind
 from clustermgtd.model.ids import QueueName
 from clustermgtd.model.instance import InstanceState
 from clustermgtd.model.offering import Market
@@ -96,6 +96,19 @@ class Metrics:
         self._launch_errors = d.counter(
             "launch_errors_total", "Errors in CreateFleet replies, one per override.", labels.FAILURE, labels.MARKET
         )
+        self._bans = d.gauge(
+            "offering_bans",
+            "Bans on offerings that EC2 refused, by what was refused.",
+            labels.BAN_KIND,
+            labels.BAN_MARKET,
+            labels.BAN_STATE,
+        )
+        self._probes = d.counter(
+            "offering_probes_total", "Launches that tried whether a ban is over, by market.", labels.MARKET
+        )
+        self._held = d.gauge(
+            "nodes_held", "Nodes kept out of scheduling because every offering of their compute resource is banned."
+        )
         self._ready_seconds = d.histogram(
             "node_ready_seconds",
             "Time from seeing Slurm's demand to seeing slurmd registered.",
@@ -131,7 +144,7 @@ class Metrics:
         )
         self._facts_read = d.gauge(
             "facts_last_read_timestamp_seconds",
-            "Unix time at which prices and quotas were last read; 0 before the first time.",
+            "Unix time at which facts were last read from AWS; 0 before the first time.",
             labels.FACTS,
         )
 
@@ -168,6 +181,9 @@ class Metrics:
         self.instances({})
         self.nodes({})
         self.claims({})
+        self.offering_bans({})
+        for market in Market:
+            self._probes.labels(market)
 
     # the process
 
@@ -233,6 +249,19 @@ class Metrics:
 
     def launch_error(self, kind: FailureKind, market: Market) -> None:
         self._launch_errors.labels(kind, market).inc()
+
+    def offering_bans(self, counts: Mapping[tuple[FailureKind, str, labels.BanState], int]) -> None:
+        """All at once, by kind, market (or `labels.ANY_MARKET`) and state: what is left out is 0."""
+        for kind in REMEMBERED:
+            for market in (*Market, labels.ANY_MARKET):
+                for state in labels.BanState:
+                    self._bans.labels(kind, market, state).set(counts.get((kind, market, state), 0))
+
+    def offering_probed(self, market: Market) -> None:
+        self._probes.labels(market).inc()
+
+    def nodes_held(self, count: int) -> None:
+        self._held.set(count)
 
     def node_ready(self, market: Market, seconds: float) -> None:
         """`seconds` from the round that saw the demand to the one that saw the node up."""

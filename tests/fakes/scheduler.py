@@ -149,6 +149,24 @@ class FakeScheduler:
                     node.is_down, node.reason = False, ""
             self._raise_unknown(names)
 
+    async def hold(self, nodes: Iterable[NodeName], reason: str) -> None:
+        with self.faults.around("hold"):
+            names = sorted(set(nodes))
+            for node in self._known(names):
+                if node.job is None and not node.is_down and node.flags & {_F.POWERED_DOWN, _F.POWERING_DOWN}:
+                    node.address = PARKED if node.address == node.name else node.address
+                    node.flags.add(_F.DRAIN)
+                    node.reason = reason
+
+    async def release(self, nodes: Iterable[NodeName]) -> None:
+        with self.faults.around("release"):
+            names = sorted(set(nodes))
+            for node in self._known(names):
+                if _F.DRAIN in node.flags:
+                    node.flags.discard(_F.DRAIN)
+                    node.reason = ""
+            self._raise_unknown(names)
+
     async def assign_addresses(self, addresses: Iterable[tuple[NodeName, str]]) -> None:
         with self.faults.around("assign_addresses"):
             by_name = dict(addresses)

@@ -43,6 +43,10 @@ class PriceMarket:
         approximate = frozenset(name for name in TYPES if rng.random() < 0.1)
         self._changes.append((now, Prices(on_demand, spot, approximate)))
 
+    def forget(self, now: float) -> None:
+        """No price is known from now on, so that none keeps the daemon from an offering that others find roomy."""
+        self._changes.append((now, Prices({}, {}, frozenset())))
+
     def policy(self, policy: Policy) -> Policy:
         """What decisions see."""
         return policy if self.is_ignored else priced(policy, self.prices)

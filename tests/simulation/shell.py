@@ -19,6 +19,7 @@ from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName
 from clustermgtd.model.instance import Instance
 from clustermgtd.model.job import Job
 from clustermgtd.model.node import Node
+from clustermgtd.model.offering_memory import OfferingMemory
 from clustermgtd.model.snapshot import Plan, Snapshot
 from clustermgtd.ports.claim_store import Term
 from clustermgtd.ports.scheduler import SchedulerView
@@ -104,6 +105,20 @@ class WorldStore:
             raise TransientError("the table did not answer, stored all the same")
         return stored
 
+    async def load_offerings(self) -> OfferingMemory:
+        return self._world.table.offerings
+
+    async def put_offerings(self, offerings: OfferingMemory) -> OfferingMemory:
+        await self._latency()
+        draw = 1.0 if self._world.is_healed else self._world.rng.random()
+        if draw < 0.01:
+            raise TransientError("the table did not answer, nothing stored")
+        stored = self._world.table.put_offerings(offerings, self._epoch)
+        await self._latency()
+        if draw < 0.02:
+            raise TransientError("the table did not answer, stored all the same")
+        return stored
+
     async def boot_phases(self, instances: Iterable[InstanceId]) -> Mapping[InstanceId, Mapping[str, float]]:
         return {}
 
@@ -136,6 +151,12 @@ class WorldScheduler:
 
     async def return_to_service(self, nodes: Iterable[NodeName]) -> None:
         await self._update(nodes, self._slurm.return_to_service)
+
+    async def hold(self, nodes: Iterable[NodeName], reason: str) -> None:
+        await self._update(nodes, lambda name: self._slurm.hold(name, reason))
+
+    async def release(self, nodes: Iterable[NodeName]) -> None:
+        await self._update(nodes, self._slurm.release)
 
     async def assign_addresses(self, addresses: Iterable[tuple[NodeName, str]]) -> None:
         for name, address in addresses:
@@ -213,6 +234,7 @@ async def _daemon(world: World, checks: Checks) -> None:
         CheckedFleet(world), Buckets(world.limits, clock), clock, page_size=world.rng.choice([2, 500])
     )
     loop = Loop(fleet, CheckedScheduler(world), ledger, clock, checks, fleet)
+    loop.subnets = world.subnets
     try:
         await loop.run(lambda: world.market.policy(world.policy), Pace)
     except* FencedError:

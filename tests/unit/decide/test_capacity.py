@@ -6,7 +6,7 @@ from collections import Counter
 
 from clustermgtd.decide.outcome import with_result
 from clustermgtd.decide.plan import decide
-from clustermgtd.model.action import Reason, SetNodesDown, StartLaunch, TerminateInstances
+from clustermgtd.model.action import Reason, RecordOfferings, SetNodesDown, StartLaunch, TerminateInstances
 from clustermgtd.model.claim import ClaimState, Gang, Launch, LaunchedInstance, LaunchError, LaunchResult
 from clustermgtd.model.failure import FailureKind
 from clustermgtd.model.ids import InstanceId, InstanceType, JobId, NodeName, SubnetId
@@ -145,7 +145,9 @@ class TestShortReply:
         )
         plan = decide(snapshot, a_policy())
         detail = "(Code:Short) none left"
-        assert plan.actions == (
+        learned, *effects = plan.actions
+        assert isinstance(learned, RecordOfferings)
+        assert tuple(effects) == (
             TerminateInstances((InstanceId("i-0001"),), Reason.JOB_INCOMPLETE),
             SetNodesDown(tuple(dynamic(2)), Reason.LAUNCH_FAILED, detail),
         )
