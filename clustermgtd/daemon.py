@@ -9,9 +9,10 @@ import random
 import shutil
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -19,31 +20,47 @@ from prometheus_client import CollectorRegistry
 
 from clustermgtd import __version__
 from clustermgtd.adapters.aws.dynamodb_claim_store import DynamoDbClaimStore
-from clustermgtd.adapters.aws.ec2_fleet import Ec2Fleet
+from clustermgtd.adapters.aws.ec2_fleet import PAGE_SIZE, Ec2Fleet
 from clustermgtd.adapters.aws.launch_templates import ensure as ensure_templates
+from clustermgtd.adapters.aws.list_prices import ListPrices
+from clustermgtd.adapters.aws.prices import AwsPrices
+from clustermgtd.adapters.aws.quotas import AwsQuotas
 from clustermgtd.adapters.aws.session import AwsSession
+from clustermgtd.adapters.aws.subnets import AwsSubnets
 from clustermgtd.adapters.slurm.command_line import CommandLineScheduler
+from clustermgtd.adapters.system import garbage
 from clustermgtd.adapters.system.loop_clock import LoopClock
 from clustermgtd.adapters.system.systemd import Notifier
-from clustermgtd.errors import ConfigurationError, FencedError, TransientError
+from clustermgtd.errors import ClustermgtdError, ConfigurationError, FencedError, TransientError
 from clustermgtd.intake.hooks import HookServer, HookServerSettings
 from clustermgtd.intake.listener import inherited_fd
 from clustermgtd.model.hostlist import fold
+from clustermgtd.model.ids import InstanceType
 from clustermgtd.model.policy import Policy
-from clustermgtd.node.arguments import AgentArguments
+from clustermgtd.node.from_settings import agent_arguments
 from clustermgtd.node.user_data import user_data
+from clustermgtd.reconcile.background import CancelledAtTheEnd
 from clustermgtd.reconcile.boot_reports import BootReports
+from clustermgtd.reconcile.governor import Buckets, GovernedFleet
 from clustermgtd.reconcile.ledger import Ledger
 from clustermgtd.reconcile.loop import Loop, Pace
 from clustermgtd.reconcile.observer import Observers
+from clustermgtd.reconcile.price_book import PriceBook
+from clustermgtd.reconcile.quota_watch import QuotaWatch
+from clustermgtd.reconcile.refresher import Refresher
 from clustermgtd.reconcile.retry import Retry, RetryPolicy
 from clustermgtd.reconcile.start_gate import StartGate
 from clustermgtd.reconcile.status import Status
+from clustermgtd.reconcile.subnet_book import SubnetBook
 from clustermgtd.settings import Settings, load
+from clustermgtd.settings.instance_types import v_cpus
 from clustermgtd.settings.policy import build_policy, template_specs
+from clustermgtd.settings.restart_only import refuse_restart_only
+from clustermgtd.settings.resume_margin import resume_margins
 from clustermgtd.telemetry.exposition import Health, MetricsServer
 from clustermgtd.telemetry.instrument import InstrumentedClaimStore, InstrumentedFleet, InstrumentedScheduler
 from clustermgtd.telemetry.intake_metrics import CountedGate, IntakeMetrics
+from clustermgtd.telemetry.labels import Facts
 from clustermgtd.telemetry.logging import LogFormat, LogLevel, configure
 from clustermgtd.telemetry.loop_metrics import LoopMetrics
 from clustermgtd.telemetry.metrics import Metrics
@@ -86,6 +103,7 @@ class Daemon:
         self._metrics.started(__version__)
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
+        self._refreshers: Sequence[Refresher] = ()
 
     async def run(self, settings: Settings) -> None:
         """Serve until SIGTERM or SIGINT.
@@ -114,7 +132,22 @@ class Daemon:
     async def _serve(self, session: AwsSession, settings: Settings) -> None:
         own = settings.clustermgtd
         store = DynamoDbClaimStore(session, own.table_name)
-        fleet = InstrumentedFleet(Ec2Fleet(session, settings.cluster_name), self._metrics, self._clock)
+        quotas = QuotaWatch(
+            Ec2Fleet(session, settings.cluster_name), AwsQuotas(session), self._v_cpus_of, self._clock, self._metrics
+        )
+        prices = PriceBook(
+            AwsPrices(session, self._clock),
+            ListPrices(session.region, self._v_cpus_of),
+            self._metrics.offerings_rejected,
+        )
+        fleet = GovernedFleet(
+            InstrumentedFleet(quotas, self._metrics, self._clock),
+            Buckets(own.governor.limits, self._clock),
+            self._clock,
+            page_size=PAGE_SIZE,
+        )
+        self._metrics.governor.watch(fleet)
+        self._buckets = fleet.buckets
         scheduler = InstrumentedScheduler(
             _scheduler(settings),
             self._metrics,
@@ -124,10 +157,16 @@ class Daemon:
         status = Status(self._clock, self._notifier.status)
         boots = BootReports(store, self._metrics.boot_phase)
         observers = Observers([LoopMetrics(self._metrics), status, boots])
-        loop = Loop(fleet, scheduler, ledger, self._clock, observers)
+        loop = Loop(fleet, scheduler, ledger, self._clock, observers, fleet)
+        subnets = SubnetBook(AwsSubnets(session, self._clock))
+        loop.subnets = subnets.subnets
         self._metrics.watch_inbox(lambda: len(loop.inbox))
         self._metrics.watch_spool(lambda: sum(1 for _ in Path(own.hooks.spool_dir).glob("*.json")))
         self._configured = await self._start(session, store, ledger, settings)
+        # before the first tick, because EC2 refuses a launch into two subnets of one zone
+        with suppress(ClustermgtdError):
+            await subnets.read(self._configured.policy)
+        self._refreshers = self._background_reads(prices, quotas, subnets)
 
         gate = StartGate(
             scheduler, self._clock, own.slurm.start_gate.max_waiting, own.slurm.start_gate.deadline_seconds
@@ -139,7 +178,7 @@ class Daemon:
             self._clock,
             IntakeMetrics(self._metrics),
         )
-        async with _cancelled_at_the_end() as start:
+        async with CancelledAtTheEnd() as start:
             if own.metrics.enabled:
                 server = MetricsServer(
                     own.metrics.address,
@@ -150,6 +189,8 @@ class Daemon:
                 port = server.bind()
                 log.info("metrics_served", address=own.metrics.address, port=port)
                 start(server.run(), "metrics")
+            for refresher in self._refreshers:
+                start(refresher.run(), refresher.name)
             start(boots.run(), "boot reports")
             start(gate.run(), "start gate")
             start(hooks.run(), "hooks")
@@ -157,9 +198,10 @@ class Daemon:
             start(self._reload_on_request(session), "reload")
             start(self._stop_on_request(loop), "stop")
             await hooks.listening.wait()
+            garbage.keep_out_of_the_way()
             self._notifier.ready("serving")
             log.info("daemon_ready", version=__version__, pid=os.getpid(), cluster=settings.cluster_name)
-            await loop.run(lambda: self._configured.policy, lambda: self._configured.pace)
+            await loop.run(lambda: prices.policy(self._configured.policy), lambda: self._configured.pace)
             self._notifier.stopping()
             log.info("daemon_stopped")
 
@@ -173,9 +215,42 @@ class Daemon:
         configured = await retry("ensure_templates", lambda: _configure(session, settings))
         term = await retry("begin_term", lambda: ledger.begin(f"{socket.gethostname()}:{os.getpid()}"))
         self._metrics.term_began(term.epoch)
-        self._metrics.use_queues(sorted({key.queue for key in configured.policy.compute_resources}))
+        self._announce(configured)
         log.info("term_began", epoch=term.epoch, open_launches=len(ledger.launches))
         return configured
+
+    def _announce(self, configured: Configured) -> None:
+        """What a new configuration means for metrics and limits."""
+        settings = configured.settings
+        self._metrics.use_queues(sorted({key.queue for key in configured.policy.compute_resources}))
+        self._buckets.use(settings.clustermgtd.governor.limits)
+        margins = resume_margins(settings)
+        self._metrics.governor.resume_margins({margin.queue: margin.margin_s for margin in margins})
+        for margin in (margin for margin in margins if margin.margin_s < 0):
+            log.warning("resume_timeout_short", queue=margin.queue, margin_s=margin.margin_s, detail=margin.text)
+
+    def _background_reads(self, prices: PriceBook, quotas: QuotaWatch, subnets: SubnetBook) -> list[Refresher]:
+        """What is read from AWS now and then, as far as the site wants it."""
+        own = self._configured.settings.clustermgtd
+        prices_s, quotas_s = own.prices.refresh_hours * 3600.0, own.quotas.refresh_hours * 3600.0
+        kinds = (
+            (Facts.ON_DEMAND_PRICES, prices.read_on_demand, prices_s, own.prices.enabled),
+            (Facts.SPOT_PRICES, prices.read_spot, prices_s, own.prices.enabled),
+            (Facts.QUOTAS, quotas.read, quotas_s, own.quotas.enabled),
+            (Facts.SUBNETS, subnets.read, own.offerings.subnet_refresh_seconds, True),
+        )
+        return [
+            Refresher(facts, partial(self._read, read), period_s, self._clock, partial(self._metrics.facts_read, facts))
+            for facts, read, period_s, is_wanted in kinds
+            if is_wanted
+        ]
+
+    async def _read(self, read: Callable[[Policy], Awaitable[None]]) -> None:
+        """`read` with the policy of this moment, which a reload may have changed."""
+        await read(self._configured.policy)
+
+    def _v_cpus_of(self, instance_type: InstanceType) -> int:
+        return v_cpus(instance_type, self._configured.settings.clustermgtd.instance_types)
 
     async def _stop_on_request(self, loop: Loop) -> None:
         await self._stop.wait()
@@ -197,49 +272,22 @@ class Daemon:
             self._notifier.reloading()
             try:
                 settings = await asyncio.to_thread(load, self._config)
-                _refuse_restart_only(self._configured.settings, settings)
+                refuse_restart_only(self._configured.settings, settings)
                 self._configured = await _configure(session, settings)
-                self._metrics.use_queues(sorted({key.queue for key in self._configured.policy.compute_resources}))
+                self._announce(self._configured)
             except (ConfigurationError, TransientError) as error:
                 log.error("reload_refused", error=str(error))  # noqa: TRY400 - the message says it all
             else:
+                for refresher in self._refreshers:
+                    refresher.wake()
                 log.info("reload_done", nodes=len(self._configured.policy.nodes))
             self._notifier.ready("serving")
 
 
 async def _configure(session: AwsSession, settings: Settings) -> Configured:
-    own = settings.clustermgtd
-    text = user_data(
-        AgentArguments(
-            table=own.table_name,
-            region=settings.region or "",
-            conf_server=own.node_agent.conf_server or socket.gethostname(),
-            give_up_s=own.node_agent.give_up_seconds,
-        )
-    )
-    templates = await ensure_templates(session, settings.cluster_name, template_specs(settings, text))
+    specs = template_specs(settings, lambda key: user_data(agent_arguments(settings, key.queue, socket.gethostname())))
+    templates = await ensure_templates(session, settings.cluster_name, specs)
     return Configured(settings, build_policy(settings, templates))
-
-
-def _refuse_restart_only(old: Settings, new: Settings) -> None:
-    """Some keys are read once.
-
-    Raises:
-        ConfigurationError: naming those that differ.
-    """
-    before, after = old.clustermgtd, new.clustermgtd
-    pairs: Mapping[str, tuple[object, object]] = {
-        "Region": (old.region, new.region),
-        "Clustermgtd.ClusterName": (old.cluster_name, new.cluster_name),
-        "Clustermgtd.Table": (before.table_name, after.table_name),
-        "Clustermgtd.Hooks": (before.hooks, after.hooks),
-        "Clustermgtd.Metrics": (before.metrics, after.metrics),
-        "Clustermgtd.Slurm": (before.slurm, after.slurm),
-        "Clustermgtd.Log": (before.log, after.log),
-    }
-    changed = [name for name, (was, will) in pairs.items() if was != will]
-    if changed:
-        raise ConfigurationError(f"{', '.join(changed)} cannot change while the daemon runs: restart it")
 
 
 def _health(status: Status, period_s: float) -> Health:
@@ -280,27 +328,6 @@ def _uids(users: Sequence[str]) -> frozenset[int]:
         except KeyError:
             log.warning("hook_user_unknown", user=user)
     return frozenset(uids)
-
-
-class _cancelled_at_the_end:
-    """A TaskGroup whose tasks serve the body and are cancelled when it ends."""
-
-    def __init__(self) -> None:
-        self._group = asyncio.TaskGroup()
-        self._tasks: list[asyncio.Task[None]] = []
-
-    async def __aenter__(self) -> Callable[[Awaitable[None], str], None]:
-        await self._group.__aenter__()
-
-        def start(work: Awaitable[None], name: str) -> None:
-            self._tasks.append(self._group.create_task(work, name=name))  # type: ignore[arg-type]
-
-        return start
-
-    async def __aexit__(self, *error: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await self._group.__aexit__(*error)  # type: ignore[arg-type]
 
 
 def run(config: Path) -> int:

@@ -7,6 +7,7 @@
     ├── CapacityError                  remember the offering, use another one
     ├── ConflictError                  our record is older than the stored one: read again, decide again
     │   └── FencedError                another daemon took over: stop
+    ├── WithdrawnError                 no call was made: nobody wants its effect any more
     ├── NotFoundError                  often success (terminating what is gone)
     ├── PermanentError                 the same request will fail again: stop, tell a human
     │   └── ConfigurationError         a human can mend it in cluster.yaml, IAM or Slurm
@@ -51,6 +52,10 @@ class ConflictError(ClustermgtdError):
 
 class FencedError(ConflictError):
     """Another daemon holds the leader record; this one must not write any more."""
+
+
+class WithdrawnError(ClustermgtdError):
+    """The call was taken back before it was made; nothing happened."""
 
 
 class NotFoundError(ClustermgtdError):

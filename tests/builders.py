@@ -134,6 +134,7 @@ def a_snapshot(
     launches: list[Launch] | None = None,
     memory: Memory | None = None,
     in_flight: tuple[str, ...] = (),
+    waiting: tuple[str, ...] = (),
     now: float = NOW,
 ) -> Snapshot:
     return Snapshot(
@@ -143,6 +144,7 @@ def a_snapshot(
         instances={i.id: i for i in instances or []},
         launches={launch.token: launch for launch in launches or []},
         in_flight=frozenset(LaunchToken(t) for t in in_flight),
+        waiting=frozenset(LaunchToken(t) for t in waiting),
         token_prefix="test-1-",
         memory=memory or Memory(),
     )

@@ -5,22 +5,31 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
+from pathlib import Path
 
+from clustermgtd.cli.aws_facts import quota_facts
 from clustermgtd.cli.command import Exit, Help, Subparsers, add_parser
+from clustermgtd.cli.quotas import given_quotas, shortfalls
+from clustermgtd.errors import ConfigurationError
 from clustermgtd.settings import Settings, SettingsError, load
+from clustermgtd.settings.resume_margin import warnings
 
 _HELP = Help(
     name="check-config",
     summary="check a cluster.yaml",
     description="""\
 Check a cluster.yaml and name every problem with its line, its path and the
-nearest thing that would be accepted. Nothing is contacted: neither AWS nor Slurm.""",
+nearest thing that would be accepted. Nothing is contacted, neither AWS nor Slurm, unless
+--online asks for the account's vCPU quotas.""",
     examples="""\
 examples:
   clustermgtctl check-config cluster.yaml
   clustermgtctl check-config cluster.yaml --output json | jq '.problems[].path'
+  clustermgtctl check-config cluster.yaml --online
+  clustermgtctl check-config cluster.yaml --quotas quotas.json
 
-exit status: 0 if the file is accepted, 1 if it is not, 2 for a wrong command line""",
+exit status: 0 if the file is accepted, with or without warnings, 1 if it is not, 2 for a wrong command line""",
 )
 
 
@@ -32,6 +41,11 @@ def register(subparsers: Subparsers) -> None:
         choices=["table", "json"],
         default="table",
         help="table: FILE:LINE:COLUMN: PATH: message, on standard error; json: one object on standard output",
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--online", action="store_true", help="read the vCPU quotas, and warn if they are too small")
+    source.add_argument(
+        "--quotas", metavar="FILE", type=Path, help="take them from what `clustermgtctl quotas --output json` wrote"
     )
     parser.set_defaults(run=_run)
 
@@ -47,12 +61,34 @@ def _run(arguments: argparse.Namespace) -> int:
             print(error, file=sys.stderr)
             print(f"{arguments.file}: {count} problem{'s' if count > 1 else ''}", file=sys.stderr)
         return Exit.FAILED
+    try:
+        notes = [*warnings(settings), *_quota_warnings(settings, arguments.online, arguments.quotas)]
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        return Exit.FAILED
     if arguments.output == "json":
-        _print_json(arguments.file, True, {"problems": [], "cluster": _summary(settings)})
+        rest: dict[str, object] = {"problems": [], "warnings": notes, "cluster": _summary(settings)}
+        _print_json(arguments.file, True, rest)
     else:
         facts = ", ".join(_counted(name, count) for name, count in _summary(settings).items())
+        for text in notes:
+            print(f"{arguments.file}: warning: {text}", file=sys.stderr)
         print(f"{arguments.file}: accepted ({facts})")
     return Exit.OK
+
+
+def _quota_warnings(settings: Settings, online: bool, given: Path | None) -> list[str]:
+    """What the account may not run.
+
+    Raises:
+        ConfigurationError: the given file holds no quotas.
+    """
+    if not online and given is None:
+        return []
+    facts = quota_facts(settings, online=online)
+    if given is not None:
+        facts = replace(facts, quotas=given_quotas(given))
+    return [*facts.unread, *shortfalls(facts)]
 
 
 def _summary(settings: Settings) -> dict[str, int]:

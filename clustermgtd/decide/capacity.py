@@ -3,49 +3,68 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from clustermgtd.model.claim import ClaimEvent, ClaimState, Launch, LaunchRequest, NodeClaim
-from clustermgtd.model.ids import JobId, LaunchToken, NodeName
+from clustermgtd.decide.job_tags import job_tags
+from clustermgtd.decide.offerings import Availability, sentence
+from clustermgtd.model.action import Reason, SetNodesDown, StartLaunch
+from clustermgtd.model.claim import ClaimEvent, ClaimState, Gang, Launch, LaunchRequest, NodeClaim
+from clustermgtd.model.ids import LaunchToken, NodeName
 from clustermgtd.model.job import Job
-from clustermgtd.model.policy import ComputeResourceKey, ComputeResourcePolicy, Policy, ScalingStrategy
+from clustermgtd.model.offering import Offering
+from clustermgtd.model.policy import ComputeResourceKey, Policy, ScalingStrategy
 from clustermgtd.model.snapshot import Snapshot
 
 MINIMUM_MAX = 1000
 """EC2's upper limit of MinTargetCapacity."""
+SHARING_GANG_MAX = 32
+"""Nodes of the largest gang that shares a launch. When a shared launch comes short, fewer instances than the smallest
+gang that was not served are launched in vain."""
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class Batch:
     """Nodes of one compute resource that are launched together."""
 
     key: ComputeResourceKey
-    nodes: tuple[NodeName, ...]
-    jobs: tuple[JobId, ...]
-    is_gang: bool
-    """One job needs all of them at once."""
+    gangs: tuple[Gang, ...] = ()
+    """In the order in which they are served."""
+    others: tuple[NodeName, ...] = ()
+    """Nodes that no job waits for."""
+
+    @property
+    def size(self) -> int:
+        return len(self.others) + sum(len(gang.nodes) for gang in self.gangs)
+
+    @property
+    def nodes(self) -> list[NodeName]:
+        return sorted([*self.others, *(node for gang in self.gangs for node in gang.nodes)])
 
 
-def groups(wanted: Sequence[NodeName], snapshot: Snapshot, policy: Policy) -> list[Group]:
-    """Wanted nodes by job and compute resource; multi-node jobs by priority, then the single nodes pooled."""
+def batches(wanted: Sequence[NodeName], snapshot: Snapshot, policy: Policy) -> list[Batch]:
+    """What each launch is for: jobs of several nodes by priority, then jobs of one node, then nodes without a job.
+
+    Small gangs of one compute resource share launches, so that many jobs cost few calls.
+    """
     owner = _owners(snapshot)
-    gangs: dict[tuple[Job, ComputeResourceKey], list[NodeName]] = defaultdict(list)
-    pooled: dict[ComputeResourceKey, list[NodeName]] = defaultdict(list)
-    for name in wanted:
+    members: dict[tuple[ComputeResourceKey, Job], list[NodeName]] = defaultdict(list)
+    others: dict[ComputeResourceKey, list[NodeName]] = defaultdict(list)
+    for name in sorted(wanted):
         key = policy.nodes[name].key
-        job = owner.get(name)
-        if job is not None and len(job.nodes) > 1:
-            gangs[job, key].append(name)
+        if name in owner:
+            members[key, owner[name]].append(name)
         else:
-            pooled[key].append(name)
-    ordered = sorted(gangs.items(), key=lambda item: (-item[0][0].priority, len(item[1]), item[0][0].id))
+            others[key].append(name)
+    by_priority = sorted(members.items(), key=lambda m: (-m[0][1].priority, len(m[1]), m[0][1].id))
+    gangs = [(key, part) for (key, job), nodes in by_priority for part in _gangs(job, nodes, policy)]
     return [
-        *(Group(key, tuple(nodes), (job.id,), is_gang=True) for (job, key), nodes in ordered),
+        *_shared((item for item in gangs if len(item[1].nodes) > 1), policy.launch_batch_max),
+        *_shared((item for item in gangs if len(item[1].nodes) == 1), policy.launch_batch_max),
         *(
-            Group(key, tuple(nodes), tuple(sorted({owner[n].id for n in nodes if n in owner})), is_gang=False)
-            for key, nodes in sorted(pooled.items(), key=lambda item: (item[0].queue, item[0].name))
+            Batch(key, others=nodes)
+            for key, names in sorted(others.items(), key=lambda item: (item[0].queue, item[0].name))
+            for nodes in _cut(names, policy.launch_batch_max)
         ),
     ]
 
@@ -60,43 +79,99 @@ def _owners(snapshot: Snapshot) -> dict[NodeName, Job]:
     return owner
 
 
-def launches(wanted: Sequence[NodeName], snapshot: Snapshot, policy: Policy) -> list[Launch]:
-    """New launches for the wanted nodes, tokens numbered from `snapshot.next_launch`."""
-    made: list[Launch] = []
-    for group in groups(wanted, snapshot, policy):
-        compute_resource = policy.compute_resources[group.key]
-        is_gang = (
-            group.is_gang
-            and policy.scaling is ScalingStrategy.ALL_OR_NOTHING
-            and compute_resource.can_be_all_or_nothing
-            and len(group.nodes) <= MINIMUM_MAX
-        )
-        size = len(group.nodes) if is_gang else policy.launch_batch_max
-        for nodes in _batches(group.nodes, size):
-            token = LaunchToken(f"{snapshot.token_prefix}{snapshot.next_launch + len(made)}")
-            made.append(_launch(token, nodes, group, compute_resource, is_gang, snapshot.now))
+def _gangs(job: Job, nodes: Sequence[NodeName], policy: Policy) -> Iterator[Gang]:
+    """The nodes that one job waits for, in parts if the job takes parts or EC2 cannot launch them in one call."""
+    takes_part = policy.scaling is ScalingStrategy.BEST_EFFORT or len(nodes) > MINIMUM_MAX
+    for part in _cut(nodes, policy.launch_batch_max if takes_part else MINIMUM_MAX):
+        yield Gang(job.id, part, takes_part)
+
+
+def _shared(gangs: Iterable[tuple[ComputeResourceKey, Gang]], size_max: int) -> list[Batch]:
+    """Gangs in launches, in order: a small one joins the newest launch of small ones if there is room."""
+    made: list[Batch] = []
+    newest: dict[ComputeResourceKey, int] = {}
+    for key, gang in gangs:
+        place = newest.get(key)
+        is_small = len(gang.nodes) <= SHARING_GANG_MAX
+        if is_small and place is not None and made[place].size + len(gang.nodes) <= size_max:
+            made[place] = replace(made[place], gangs=(*made[place].gangs, gang))
+            continue
+        if is_small:
+            newest[key] = len(made)
+        made.append(Batch(key, (gang,)))
     return made
 
 
+@dataclass(frozen=True, slots=True)
+class Shaped:
+    """What becomes of the wanted nodes; those in neither part wait for the answer to a probe."""
+
+    starts: tuple[StartLaunch, ...] = ()
+    refused: tuple[SetNodesDown, ...] = ()
+    """Nodes for which EC2 has nothing before some ban ends: they get their answer without a call."""
+
+
+def launches(wanted: Sequence[NodeName], snapshot: Snapshot, policy: Policy, availability: Availability) -> Shaped:
+    """New launches for the wanted nodes, tokens numbered from `snapshot.next_launch`."""
+    starts: list[StartLaunch] = []
+    refused: list[SetNodesDown] = []
+    for batch in batches(wanted, snapshot, policy):
+        compute_resource = policy.compute_resources[batch.key]
+        choice = availability.choose(compute_resource, _needed(batch))
+        if choice.is_probe:
+            batch = _probe(batch, policy.bans.probe_nodes)
+            choice = availability.choose(compute_resource, _needed(batch))
+        if choice.bans:
+            ours = tuple(node for node in batch.nodes if not snapshot.nodes[node].is_marked_by_others)
+            refused += [SetNodesDown(ours, Reason.NO_CAPACITY, sentence(choice.bans))] if ours else []
+        if not choice.offerings:
+            continue
+        token = LaunchToken(f"{snapshot.token_prefix}{snapshot.next_launch + len(starts)}")
+        launch = _launch(token, batch, snapshot, policy, choice.offerings)
+        availability = availability.after(launch)
+        starts.append(StartLaunch(launch, Reason.PROBE if choice.is_probe else _why(launch, policy)))
+    return Shaped(tuple(starts), tuple(refused))
+
+
+def _needed(batch: Batch) -> int:
+    """How many instances at once are of use at all."""
+    if batch.others or any(gang.takes_part for gang in batch.gangs):
+        return 1
+    return min(len(gang.nodes) for gang in batch.gangs)
+
+
+def _probe(batch: Batch, size: int) -> Batch:
+    """The part of a batch that tries whether a ban is over: the first job if it takes all or nothing, else `size`
+    nodes. The rest waits for the answer."""
+    if not batch.gangs:
+        return Batch(batch.key, others=batch.others[:size])
+    first = batch.gangs[0]
+    return Batch(batch.key, (replace(first, nodes=first.nodes[:size]) if first.takes_part else first,))
+
+
+def _why(launch: Launch, policy: Policy) -> Reason:
+    is_static = all(policy.nodes[claim.node].is_static for claim in launch.claims)
+    return Reason.STATIC if is_static else Reason.DEMAND
+
+
 def _launch(
-    token: LaunchToken,
-    nodes: tuple[NodeName, ...],
-    group: Group,
-    compute_resource: ComputeResourcePolicy,
-    is_gang: bool,
-    now: float,
+    token: LaunchToken, batch: Batch, snapshot: Snapshot, policy: Policy, offerings: tuple[Offering, ...]
 ) -> Launch:
+    now = snapshot.now
+    jobs = tuple(sorted({gang.job for gang in batch.gangs}))
+    compute_resource = policy.compute_resources[batch.key]
     request = LaunchRequest(
-        queue=group.key.queue,
-        compute_resource=group.key.name,
+        queue=batch.key.queue,
+        compute_resource=batch.key.name,
         template=compute_resource.template,
-        offerings=compute_resource.offerings,
+        offerings=offerings,
         market=compute_resource.market,
         strategy=compute_resource.strategy,
-        count=len(nodes),
-        minimum=len(nodes) if is_gang else 1,
+        count=batch.size,
+        minimum=batch.size if _is_all_or_nothing(batch, offerings, policy) else 1,
         max_price=compute_resource.max_price,
-        jobs=group.jobs,
+        jobs=jobs,
+        job_tags=job_tags(jobs, snapshot.jobs, policy.job_tags),
     )
     claims = tuple(
         NodeClaim(
@@ -105,12 +180,23 @@ def _launch(
             now,
             history=(ClaimEvent(ClaimState.REQUESTED, now, "Slurm powers the node up"),),
         )
-        for node in nodes
+        for node in batch.nodes
     )
-    return Launch(token, request, now, claims)
+    return Launch(token, request, now, claims, gangs=batch.gangs)
 
 
-def _batches(nodes: tuple[NodeName, ...], size: int) -> Iterator[tuple[NodeName, ...]]:
-    rest = iter(sorted(nodes))
-    while batch := tuple(islice(rest, size)):
-        yield batch
+def _is_all_or_nothing(batch: Batch, offerings: Sequence[Offering], policy: Policy) -> bool:
+    """EC2 itself sees to it: with one instance type or one zone (here: one subnet), and not for several gangs at once.
+    Those are served from what arrives."""
+    is_simple = len({o.instance_type for o in offerings}) == 1 or len({o.subnet for o in offerings}) == 1
+    return (
+        policy.scaling is ScalingStrategy.ALL_OR_NOTHING
+        and is_simple
+        and len(batch.gangs) == 1
+        and not batch.gangs[0].takes_part
+    )
+
+
+def _cut(nodes: Sequence[NodeName], size: int) -> Iterator[tuple[NodeName, ...]]:
+    for start in range(0, len(nodes), size):
+        yield tuple(nodes[start : start + size])

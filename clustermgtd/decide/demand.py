@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from clustermgtd.decide.offerings import Availability
 from clustermgtd.model.action import PowerUpNodes, Reason
 from clustermgtd.model.claim import Launch
 from clustermgtd.model.ids import LaunchToken, NodeName
@@ -30,8 +31,10 @@ def unclaimed_demand(launches: Mapping[LaunchToken, Launch], snapshot: Snapshot,
     ]
 
 
-def static_power_up(launches: Mapping[LaunchToken, Launch], snapshot: Snapshot, policy: Policy) -> PowerUpNodes | None:
-    """Static nodes that are powered down, free of anybody's drain, and not tried just now."""
+def static_power_up(
+    launches: Mapping[LaunchToken, Launch], snapshot: Snapshot, policy: Policy, availability: Availability
+) -> PowerUpNodes | None:
+    """Static nodes that are powered down, free of anybody's drain, not tried just now, and that EC2 may have."""
     taken = claimed(launches)
     tried = snapshot.memory.static_power_up_at
     due = [
@@ -44,5 +47,6 @@ def static_power_up(launches: Mapping[LaunchToken, Launch], snapshot: Snapshot, 
         and not node.is_down
         and not node.flags & {NodeFlag.POWER_UP, NodeFlag.POWERING_UP, NodeFlag.DRAIN}
         and snapshot.now - tried.get(name, float("-inf")) >= policy.static_retry_s
+        and availability.limit(policy.compute_resources[policy.nodes[name].key]) >= 1
     ]
     return PowerUpNodes(tuple(due), Reason.STATIC) if due else None

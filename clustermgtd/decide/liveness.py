@@ -39,15 +39,15 @@ def _why_unwanted(claim: NodeClaim, node: Node | None, policy: Policy) -> Reason
     return None
 
 
-def still_ending(launch: Launch, snapshot: Snapshot, policy: Policy) -> list[InstanceId]:
-    """Instances whose termination was asked for and is due to be asked for again, because they are not seen gone."""
+def still_ending(launch: Launch, snapshot: Snapshot, policy: Policy) -> dict[InstanceId, Reason]:
+    """Instances whose termination is due to be asked for (again), because they are not seen gone; and why they end."""
     called = snapshot.memory.terminate_called_at
-    return [
-        claim.instance
+    return {
+        claim.instance: Reason.JOB_INCOMPLETE if claim.failure else Reason.POWER_DOWN
         for claim in launch.claims
         if claim.state is ClaimState.TERMINATING
         and snapshot.now - called.get(claim.instance, float("-inf")) >= policy.terminate_retry_s
-    ]
+    }
 
 
 def help_nodes(launches: Mapping[LaunchToken, Launch], snapshot: Snapshot, policy: Policy) -> list[Action]:
@@ -81,7 +81,7 @@ def help_nodes(launches: Mapping[LaunchToken, Launch], snapshot: Snapshot, polic
         for claim in claims[name]:
             if claim.state is ClaimState.LOST and not node.is_powering_up:
                 down[Reason.INSTANCE_LOST, claim.history[-1].cause].append(name)
-            elif claim.state is ClaimState.LAUNCH_FAILED and claim.failure not in RETRIED and node.is_powering_up:
+            elif claim.failure is not None and claim.failure not in RETRIED and node.is_powering_up:
                 down[Reason.LAUNCH_FAILED, claim.history[-1].cause].append(name)
     return [
         *(SetNodesDown(tuple(nodes), reason, detail) for (reason, detail), nodes in sorted(down.items())),

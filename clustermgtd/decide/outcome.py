@@ -6,8 +6,18 @@ from collections import Counter
 from dataclasses import replace
 
 from clustermgtd.decide.sync import assign
-from clustermgtd.model.claim import ClaimState, Launch, LaunchError, LaunchResult, NodeClaim, advance
-from clustermgtd.model.failure import RETRIED, FailureKind
+from clustermgtd.model.claim import (
+    ClaimState,
+    Launch,
+    LaunchError,
+    LaunchOutcome,
+    LaunchResult,
+    NodeClaim,
+    Refusal,
+    advance,
+)
+from clustermgtd.model.failure import REMEMBERED, RETRIED, FailureKind
+from clustermgtd.model.ids import NodeName
 
 FAILURE_ORDER = (
     FailureKind.CONFIGURATION,
@@ -20,6 +30,8 @@ FAILURE_ORDER = (
     FailureKind.THROTTLED,
 )
 """What a person has to mend comes first in a sentence about a launch that failed for several reasons."""
+UNEXPLAINED = "InsufficientInstanceCapacity"
+"""Stands for EC2's code where it gave fewer instances and no error."""
 
 
 def attempted(launch: Launch, now: float) -> Launch:
@@ -30,29 +42,62 @@ def attempted(launch: Launch, now: float) -> Launch:
 def with_result(launch: Launch, result: LaunchResult, now: float) -> Launch:
     """Claims that got an instance are LAUNCHED, the others LAUNCH_FAILED.
 
-    Instances are given to nodes in the order of both names, so that a replay gives the same pairs. Claims that an
-    observation resolved meanwhile keep what they have.
+    Gangs are served in their order, each whole or not at all, then single nodes. An instance for which no whole gang
+    is left is TERMINATING at once: its claim says why, so that its node is given back like those that got none. If
+    EC2 only asked to come back, gangs keep what arrived, and the rest is asked for again.
+
+    Instances are given in the order of their names, so that a replay gives the same pairs. Claims that an observation
+    resolved meanwhile keep what they have.
     """
     named = launch.instances
-    fresh = iter(sorted(i.id for i in result.instances if i.id not in named))
+    fresh = sorted(i.id for i in result.instances if i.id not in named)
     kind, cause = summary(result.errors)
+    served = dict(zip(_served(launch, len(fresh), in_part=kind in RETRIED), fresh, strict=False))
+    spare = iter(fresh[len(served) :])
     claims = []
     for claim in launch.claims:
         if claim.state is not ClaimState.REQUESTED:
             claims.append(claim)
-        elif instance := next(fresh, None):
-            claims.append(assign(claim, instance, now, "the fleet reply"))
+        elif claim.node in served:
+            claims.append(assign(claim, served[claim.node], now, "the fleet reply"))
+        elif instance := next(spare, None):
+            launched = assign(claim, instance, now, "the fleet reply")
+            claims.append(replace(advance(launched, ClaimState.TERMINATING, now, cause), failure=kind))
         else:
             claims.append(_failed(claim, kind, now, cause))
-    return replace(launch, claims=tuple(claims))
+    return replace(launch, claims=tuple(claims), outcome=_outcome(launch, result, now))
 
 
-def with_failure(launch: Launch, kind: FailureKind, cause: str, now: float) -> Launch:
-    """The launch after EC2 refused the whole call for good."""
+def _outcome(launch: Launch, result: LaunchResult, now: float) -> LaunchOutcome:
+    """What the reply says about offerings. Nothing at all, without a reason, is a shortage of each of them."""
+    obtained = Counter(instance.offering for instance in result.instances)
+    refusals = {Refusal(error.offering, error.kind, error.code) for error in result.errors if error.kind in REMEMBERED}
+    if not result.instances and not result.errors:
+        refusals = {Refusal(o, FailureKind.CAPACITY, UNEXPLAINED) for o in launch.request.offerings}
+    ordered = sorted(refusals, key=lambda refusal: (refusal.offering, refusal.kind, refusal.code))
+    return LaunchOutcome(now, tuple(sorted(obtained.items())), tuple(ordered))
+
+
+def _served(launch: Launch, available: int, *, in_part: bool) -> list[NodeName]:
+    """The waiting nodes that get one of the available instances, first served first."""
+    waiting = {claim.node: None for claim in launch.claims if claim.state is ClaimState.REQUESTED}
+    served: list[NodeName] = []
+    for gang in launch.gangs:
+        needed = [node for node in gang.nodes if node in waiting]
+        if in_part or gang.takes_part or len(needed) <= available - len(served):
+            served += needed
+        for node in needed:
+            del waiting[node]
+    return [*served, *waiting][:available]
+
+
+def with_failure(launch: Launch, kind: FailureKind, code: str, cause: str, now: float) -> Launch:
+    """The launch after EC2 refused the whole call for good. `code` is EC2's own, `cause` is for people."""
     changed = {
         claim.node: _failed(claim, kind, now, cause) for claim in launch.claims if claim.state is ClaimState.REQUESTED
     }
-    return launch.with_claims(changed)
+    refusals = [Refusal(offering, kind, code) for offering in launch.request.offerings if kind in REMEMBERED]
+    return replace(launch.with_claims(changed), outcome=LaunchOutcome(now, refusals=tuple(refusals)))
 
 
 def _failed(claim: NodeClaim, kind: FailureKind, now: float, cause: str) -> NodeClaim:
@@ -66,7 +111,7 @@ def summary(errors: tuple[LaunchError, ...]) -> tuple[FailureKind, str]:
     nothing says that the offering is short.
     """
     if not errors:
-        return FailureKind.CAPACITY, "(Code:InsufficientInstanceCapacity) EC2 gave fewer instances and no reason"
+        return FailureKind.CAPACITY, f"(Code:{UNEXPLAINED}) EC2 gave fewer instances and no reason"
     kinds = {error.kind for error in errors}
     retried = kinds & RETRIED
     kind = next(k for k in FAILURE_ORDER if k in (retried or kinds))

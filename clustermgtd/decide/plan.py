@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
+from clustermgtd.decide.bans import learn
 from clustermgtd.decide.capacity import launches as new_launches
 from clustermgtd.decide.demand import static_power_up, unclaimed_demand
 from clustermgtd.decide.garbage_collection import orphans
+from clustermgtd.decide.holds import holds
 from clustermgtd.decide.liveness import end_unwanted, help_nodes, still_ending
+from clustermgtd.decide.offerings import Availability
 from clustermgtd.decide.requeue import freed, lifts
-from clustermgtd.decide.sync import missing_since, sync
+from clustermgtd.decide.sync import is_awaited, missing_since, sync
+from clustermgtd.decide.waiting import withdrawals
 from clustermgtd.model.action import (
     Action,
     AssignAddresses,
     Reason,
     RecordLaunch,
+    RecordOfferings,
     SetNodesDown,
     StartLaunch,
     TerminateInstances,
@@ -42,28 +48,37 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         launch, reasons = end_unwanted(sync(stored, snapshot, policy, missing), snapshot, policy)
         launches[token] = launch
         ending |= reasons
-        for instance in still_ending(launch, snapshot, policy):
-            ending.setdefault(instance, Reason.POWER_DOWN)
+        for instance, reason in still_ending(launch, snapshot, policy).items():
+            ending.setdefault(instance, reason)
 
     node_help = help_nodes(launches, snapshot, policy)
     lift, waiting = lifts(snapshot)
-    power_up = static_power_up(launches, snapshot, policy)
-    made = new_launches(unclaimed_demand(launches, snapshot, policy), snapshot, policy)
+    offerings = learn(snapshot, launches, policy)
+    availability = Availability.of(offerings, launches, snapshot)
+    hold, release, held = holds(snapshot, policy, availability)
+    offerings = offerings if held == offerings.held else replace(offerings, held=held)
+    power_up = static_power_up(launches, snapshot, policy, availability)
+    shaped = new_launches(unclaimed_demand(launches, snapshot, policy), snapshot, policy, availability)
     garbage, sightings = orphans(launches, snapshot, policy)
     for instance in garbage:
         ending[instance] = Reason.ORPHAN
 
     actions: list[Action] = [
+        *([RecordOfferings(offerings)] if offerings is not snapshot.offerings else []),
         *(RecordLaunch(launch) for token, launch in launches.items() if launch is not snapshot.launches[launch.token]),
         *_terminations(ending, policy),
+        *withdrawals(snapshot),
+        *hold,
+        *shaped.refused,
         *node_help,
+        *([release] if release else []),
         *lift,
         *(StartLaunch(launch, Reason.REPLY_LOST) for launch in launches.values() if _is_due(launch, snapshot, policy)),
-        *(StartLaunch(launch, _why(launch, policy)) for launch in made),
+        *shaped.starts,
         *_addresses(launches, snapshot, policy),
         *([power_up] if power_up else []),
     ]
-    freed_now = freed([action for action in node_help if isinstance(action, SetNodesDown)], snapshot)
+    freed_now = freed([action for action in actions if isinstance(action, SetNodesDown)], snapshot)
     memory = Memory(
         orphans=sightings,
         missing_since=missing,
@@ -74,7 +89,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         },
         freed_jobs=waiting | freed_now,
     )
-    return Plan(tuple(actions), memory, snapshot.next_launch + len(made))
+    return Plan(tuple(actions), memory, snapshot.next_launch + len(shaped.starts), offerings)
 
 
 def _is_due(launch: Launch, snapshot: Snapshot, policy: Policy) -> bool:
@@ -82,18 +97,8 @@ def _is_due(launch: Launch, snapshot: Snapshot, policy: Policy) -> bool:
     return (
         launch.token not in snapshot.in_flight
         and snapshot.now - launch.last_attempt_at >= policy.replay_interval_s
-        and any(
-            claim.state is ClaimState.REQUESTED
-            and (node := snapshot.nodes.get(claim.node)) is not None
-            and node.is_powering_up
-            for claim in launch.claims
-        )
+        and is_awaited(launch, snapshot)
     )
-
-
-def _why(launch: Launch, policy: Policy) -> Reason:
-    is_static = all(policy.nodes[claim.node].is_static for claim in launch.claims)
-    return Reason.STATIC if is_static else Reason.DEMAND
 
 
 def _terminations(ending: dict[InstanceId, Reason], policy: Policy) -> list[TerminateInstances]:

@@ -29,24 +29,43 @@ def sync(launch: Launch, snapshot: Snapshot, policy: Policy, missing: Mapping[In
     launch = _adopt(launch, snapshot)
     changed: dict[NodeName, NodeClaim] = {}
     for claim in launch.claims:
-        moved = _sync_claim(claim, snapshot, policy, missing)
+        moved = (
+            _forget_unwanted(claim, launch, snapshot, policy)
+            if claim.state is ClaimState.REQUESTED
+            else _sync_claim(claim, snapshot, policy, missing)
+        )
         if moved is not claim:
             changed[claim.node] = moved
     return launch.with_claims(changed) if changed else launch
 
 
 def _adopt(launch: Launch, snapshot: Snapshot) -> Launch:
-    """Instances that carry the token of a launch without a recorded reply are its instances."""
+    """Instances that carry the token of a launch without a recorded reply are its instances.
+
+    If fewer are shown than jobs wait for, which of them can start is not known before the replay's answer.
+    """
     waiting = [claim for claim in launch.claims if claim.state is ClaimState.REQUESTED]
     if not waiting:
         return launch
     named = launch.instances
     found = sorted(i.id for i in snapshot.instances.values() if i.token == launch.token and i.id not in named)
+    if len(found) < len(waiting) and launch.has_whole_gangs and is_awaited(launch, snapshot):
+        return launch
     changed = {
         claim.node: assign(claim, instance, snapshot.now, "EC2 shows the launch token")
         for claim, instance in zip(waiting, found, strict=False)
     }
     return launch.with_claims(changed) if changed else launch
+
+
+def is_awaited(launch: Launch, snapshot: Snapshot) -> bool:
+    """Slurm still powers up a node of this launch whose fate is not known."""
+    return any(
+        claim.state is ClaimState.REQUESTED
+        and (node := snapshot.nodes.get(claim.node)) is not None
+        and node.is_powering_up
+        for claim in launch.claims
+    )
 
 
 def assign(claim: NodeClaim, instance: InstanceId, now: float, cause: str) -> NodeClaim:
@@ -75,17 +94,17 @@ def _sync_claim(claim: NodeClaim, snapshot: Snapshot, policy: Policy, missing: M
             if node is not None and node.is_powering_up:
                 return advance(claim, ClaimState.TERMINATED, snapshot.now, "replaced: the node still powers up")
             return _released(claim, node, snapshot.now)
-        case ClaimState.REQUESTED:
-            return _forget_unwanted(claim, node, snapshot.now, policy)
-        case ClaimState.TERMINATED:
+        case ClaimState.REQUESTED | ClaimState.TERMINATED:
             return claim
 
 
-def _forget_unwanted(claim: NodeClaim, node: Node | None, now: float, policy: Policy) -> NodeClaim:
+def _forget_unwanted(claim: NodeClaim, launch: Launch, snapshot: Snapshot, policy: Policy) -> NodeClaim:
     """Give up on a call without a known outcome once nobody wants its node and its instance would have been seen."""
-    if (node is not None and node.is_powering_up) or now - claim.since < policy.launch_timeout_s:
+    node = snapshot.nodes.get(claim.node)
+    called_at = max(claim.since, launch.last_attempt_at)
+    if (node is not None and node.is_powering_up) or snapshot.now - called_at < policy.launch_timeout_s:
         return claim
-    failed = advance(claim, ClaimState.LAUNCH_FAILED, now, "no outcome, and the node is not wanted any more")
+    failed = advance(claim, ClaimState.LAUNCH_FAILED, snapshot.now, "no outcome, and the node is not wanted any more")
     return replace(failed, failure=FailureKind.SERVICE)
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from clustermgtd.model.claim import Launch
-from clustermgtd.model.ids import InstanceId, JobId, NodeName
+from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName
+from clustermgtd.model.offering_memory import OfferingMemory
 
 
 class Reason(StrEnum):
@@ -18,6 +19,8 @@ class Reason(StrEnum):
     """A static node shall always be up."""
     REPLY_LOST = "reply-lost"
     """The launch was intended and its outcome is not known."""
+    NOT_WANTED = "not-wanted"
+    """Slurm let go of the nodes before their call was made."""
     POWER_DOWN = "power-down"
     """Slurm powers the node down."""
     NODE_GIVEN_UP = "node-given-up"
@@ -26,6 +29,12 @@ class Reason(StrEnum):
     """Slurm powers up a node whose instance is from before its last power-down."""
     LAUNCH_FAILED = "launch-failed"
     """EC2 gave no instance."""
+    NO_CAPACITY = "no-capacity"
+    """EC2 refused every offering lately and is not asked again before the bans end."""
+    PROBE = "probe"
+    """A ban has ended: does EC2 still refuse?"""
+    JOB_INCOMPLETE = "job-incomplete"
+    """The instance came for a job that gets all of its nodes or none, and others of them did not come."""
     INSTANCE_LOST = "instance-lost"
     """The instance ended without our asking."""
     NOT_RESPONDING = "not-responding"
@@ -43,6 +52,13 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class RecordOfferings:
+    """Store what was learned about offerings."""
+
+    offerings: OfferingMemory
+
+
+@dataclass(frozen=True, slots=True)
 class RecordLaunch:
     """Store what was observed about a launch's claims."""
 
@@ -54,6 +70,14 @@ class StartLaunch:
     """Store the intent, call CreateFleet under the token, record the reply."""
 
     launch: Launch
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawLaunch:
+    """Prevent a call that waits for its turn. One that is made meanwhile is left alone."""
+
+    token: LaunchToken
     reason: Reason
 
 
@@ -73,6 +97,24 @@ class SetNodesDown:
     reason: Reason
     detail: str = ""
     """For people: the provider's code and sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class HoldNodes:
+    """Drain unused nodes without an instance, for a reason of ours: Slurm puts jobs elsewhere or lets them wait."""
+
+    nodes: tuple[NodeName, ...]
+    detail: str
+    """For people: what is banned and until when."""
+    reason: Reason = Reason.NO_CAPACITY
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseNodes:
+    """Lift our drain."""
+
+    nodes: tuple[NodeName, ...]
+    reason: Reason = Reason.MARK_LIFTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +155,14 @@ class LiftRequeueHold:
 
 
 Action = (
-    RecordLaunch
+    RecordOfferings
+    | RecordLaunch
     | StartLaunch
+    | WithdrawLaunch
     | TerminateInstances
     | SetNodesDown
+    | HoldNodes
+    | ReleaseNodes
     | PowerDownNodes
     | PowerUpNodes
     | ReturnNodesToService

@@ -11,6 +11,7 @@ from enum import StrEnum
 from clustermgtd.errors import IllegalTransitionError
 from clustermgtd.model.failure import FailureKind
 from clustermgtd.model.ids import ComputeResourceName, InstanceId, JobId, LaunchToken, NodeName, QueueName
+from clustermgtd.model.job import JobTags
 from clustermgtd.model.offering import Market, Offering
 
 
@@ -26,6 +27,8 @@ class ClaimState(StrEnum):
     TERMINATED = "TERMINATED"
     LAUNCH_FAILED = "LAUNCH_FAILED"
     LOST = "LOST"
+
+    __hash__ = str.__hash__  # Enum's own is Python code, and is run for every claim several times a tick
 
 
 _S = ClaimState
@@ -43,7 +46,7 @@ TRANSITIONS: dict[ClaimState, frozenset[ClaimState]] = {
         {
             _S.ASSIGNED,  # Slurm shows the instance's address (only where slurmd's registration does not set it)
             _S.READY,  # slurmd registered
-            _S.TERMINATING,  # Slurm gave the node up (ResumeTimeout, power-down) before it was ready
+            _S.TERMINATING,  # Slurm gave the node up before it was ready, or the reply left the node's gang incomplete
             _S.LOST,  # EC2 shows the instance ending, or has not shown it for longer than reads may lag
         }
     ),
@@ -119,7 +122,8 @@ class NodeClaim:
     instance: InstanceId = InstanceId("")
     """Empty until a reply or an observation names it; never changes afterwards."""
     failure: FailureKind | None = None
-    """Why there is no instance; set in LAUNCH_FAILED only."""
+    """Why the node gets no instance: set in LAUNCH_FAILED, and in TERMINATING if one came for a job that lacks
+    others."""
     history: tuple[ClaimEvent, ...] = ()
 
     @property
@@ -180,6 +184,40 @@ class LaunchRequest:
     """US dollars an hour for one spot instance; None is the on-demand price."""
     jobs: tuple[JobId, ...] = ()
     """For whom, if known: tags and logs only."""
+    job_tags: JobTags = JobTags()
+    """What the instances say about the job; stored, so that a replay tags them alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gang:
+    """Nodes of one compute resource that one job waits for."""
+
+    job: JobId
+    nodes: tuple[NodeName, ...]
+    """Sorted."""
+    takes_part: bool = False
+    """Some of them are better than none; otherwise each gets an instance or none does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What EC2 said about one offering of a launch that came short."""
+
+    offering: Offering
+    kind: FailureKind
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchOutcome:
+    """What the newest reply to a launch says about its offerings."""
+
+    at: float
+    """Epoch seconds."""
+    obtained: tuple[tuple[Offering, int], ...] = ()
+    """Instances by offering, sorted."""
+    refusals: tuple[Refusal, ...] = ()
+    """Only of kinds that are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +235,10 @@ class Launch:
     """Calls made under the token so far, lost replies included."""
     last_attempt_at: float = 0.0
     """Epoch seconds of the newest call, 0 before the first."""
+    gangs: tuple[Gang, ...] = ()
+    """In the order in which instances are given to them; nodes in none come last, one by one."""
+    outcome: LaunchOutcome | None = None
+    """None before the first reply."""
 
     @property
     def is_open(self) -> bool:
@@ -206,6 +248,11 @@ class Launch:
     def is_unresolved(self) -> bool:
         """The fate of the call is not known: no reply was recorded."""
         return any(claim.state is ClaimState.REQUESTED for claim in self.claims)
+
+    @property
+    def has_whole_gangs(self) -> bool:
+        """Some job of several nodes takes all or none, so that who gets an instance depends on how many came."""
+        return any(len(gang.nodes) > 1 and not gang.takes_part for gang in self.gangs)
 
     @property
     def instances(self) -> frozenset[InstanceId]:

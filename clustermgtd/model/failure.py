@@ -28,3 +28,14 @@ class FailureKind(StrEnum):
 
 RETRIED = frozenset({FailureKind.THROTTLED, FailureKind.SERVICE})
 """Kinds after which the same node is asked for again instead of being given back to Slurm."""
+
+REMEMBERED = frozenset(
+    {
+        FailureKind.CAPACITY,
+        FailureKind.QUOTA,
+        FailureKind.SUBNET_ADDRESSES,
+        FailureKind.UNSUPPORTED,
+        FailureKind.CONFIGURATION,
+    }
+)
+"""Kinds that say something about the next request for the same."""

@@ -45,4 +45,7 @@ class Instance:
     @property
     def is_live(self) -> bool:
         """It costs money or will again: everything but shutting-down and terminated."""
-        return self.state not in (InstanceState.SHUTTING_DOWN, InstanceState.TERMINATED)
+        return self.state not in _ENDED
+
+
+_ENDED = (InstanceState.SHUTTING_DOWN, InstanceState.TERMINATED)

@@ -3,8 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from clustermgtd.model.ids import JobId, NodeName, QueueName
+
+
+class JobTag(StrEnum):
+    """A fact about a job that may be shown on its instances (`Clustermgtd.JobTags`)."""
+
+    JOB_ID = "JobId"
+    USER = "User"
+    ACCOUNT = "Account"
+    PARTITION = "Partition"
+
+
+@dataclass(frozen=True, slots=True)
+class JobTags:
+    """What the instances of one launch say about the job that they are for."""
+
+    values: tuple[tuple[JobTag, str], ...] = ()
+    """As Slurm has them, empty ones left out; the provider's rules for tags are the adapter's business."""
+    is_shared: bool = False
+    """The launch serves several jobs, and `values` are the first one's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +43,8 @@ class Job:
     restarts: int = 0
     """How often Slurm has requeued it."""
     priority: int = 0
+    account: str = ""
+    """The account it is charged to; empty where Slurm keeps none."""
 
     @property
     def is_configuring(self) -> bool:

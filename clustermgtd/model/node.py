@@ -10,6 +10,9 @@ from clustermgtd.model.ids import NodeName, QueueName
 REASON_PREFIX = "clustermgtd:"
 """Every node reason we write starts with this; a reason without it belongs to somebody else and is read-only."""
 
+HOLD_MARK = f"{REASON_PREFIX} no-capacity"
+"""How the reason of a node begins that we keep out of scheduling because EC2 has nothing for it."""
+
 PARKED_ADDRESS = "127.0.0.1"
 """NodeAddr of a node that has no instance yet: it resolves at once and refuses connections at once.
 
@@ -60,6 +63,8 @@ class NodeFlag(StrEnum):
     RESUME = "RESUME"
     UNDRAIN = "UNDRAIN"
     UNRECOGNISED = "UNRECOGNISED"
+
+    __hash__ = str.__hash__  # Enum's own is Python code, and every look at a node's flags would run it
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +132,11 @@ class Node:
     def is_marked_by_us(self) -> bool:
         """The present reason was written by this daemon."""
         return self.reason.startswith(REASON_PREFIX)
+
+    @property
+    def is_held_by_us(self) -> bool:
+        """We drained it, because EC2 has nothing for it."""
+        return NodeFlag.DRAIN in self.flags and self.reason.startswith(HOLD_MARK)
 
     @property
     def is_marked_by_others(self) -> bool:

@@ -21,3 +21,14 @@ class Offering:
     instance_type: InstanceType
     subnet: SubnetId
     market: Market = Market.ON_DEMAND
+
+
+@dataclass(frozen=True, slots=True)
+class Subnet:
+    """A subnet at the time of a reading that may be some minutes old."""
+
+    id: SubnetId
+    zone: str
+    free_addresses: int
+    read_at: float = 0.0
+    """Epoch seconds."""

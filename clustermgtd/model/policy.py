@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from clustermgtd.model.claim import AllocationStrategy, LaunchTemplate
 from clustermgtd.model.ids import ComputeResourceName, NodeName, QueueName
+from clustermgtd.model.job import JobTag
 from clustermgtd.model.offering import Market, Offering
 
 
@@ -35,11 +36,31 @@ class ComputeResourcePolicy:
     market: Market
     strategy: AllocationStrategy
     max_price: float | None = None
+    pool: str = ""
+    """The reservation or placement group that it is launched into, if any: a shortage there says nothing about
+    everybody's capacity."""
+    configuration: str = ""
+    """Changes with everything that a human can change about its requests."""
 
-    @property
-    def can_be_all_or_nothing(self) -> bool:
-        """EC2 takes MinTargetCapacity only with one instance type or one zone (here: one subnet)."""
-        return len({o.instance_type for o in self.offerings}) == 1 or len({o.subnet for o in self.offerings}) == 1
+
+@dataclass(frozen=True, slots=True)
+class BanPolicy:
+    """How long refusals by EC2 are remembered. Seconds."""
+
+    steps_s: tuple[float, ...] = (45.0, 180.0, 600.0, 1800.0)
+    """After a first refusal for want of capacity, quota or addresses, after one more in a row, and so on; the last one
+    repeats."""
+    unsupported_s: float = 43_200.0
+    """A type that EC2 does not offer in a zone."""
+    configuration_s: float = 1800.0
+    """A compute resource whose request EC2 refuses, unless its configuration changes before."""
+    forget_s: float = 1800.0
+    """A ban that ended this long ago, and that nobody tried, is dropped: the next refusal is a first one."""
+    probe_nodes: int = 1
+    """Nodes of the one launch that tries whether an ended ban is over; a job that takes all or nothing is tried
+    whole."""
+    holds_nodes: bool = True
+    """Keep nodes out of scheduling while every offering of their compute resource is banned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +97,6 @@ class Policy:
     """True where DNS knows every node's name, with or without an instance: then no address is parked."""
     assigns_addresses: bool = False
     """True where Slurm does not take addresses from slurmd's registration (`cloud_reg_addrs`)."""
+    bans: BanPolicy = BanPolicy()
+    job_tags: tuple[JobTag, ...] = ()
+    """Facts about jobs that their instances are tagged with."""

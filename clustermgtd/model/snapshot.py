@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 
 from clustermgtd.model.action import Action
 from clustermgtd.model.claim import Launch
-from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName
+from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName, SubnetId
 from clustermgtd.model.instance import Instance
 from clustermgtd.model.job import Job
 from clustermgtd.model.node import Node
+from clustermgtd.model.offering import Subnet
+from clustermgtd.model.offering_memory import OfferingMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,17 @@ class Snapshot:
     """Open ones."""
     in_flight: frozenset[LaunchToken] = frozenset()
     """Launches whose call is being made right now: hands off."""
+    waiting: frozenset[LaunchToken] = frozenset()
+    """Those in flight whose call has not been made yet and can still be prevented: EC2's limits do not allow it."""
     token_prefix: str = ""
     """Unique to this table and this leader's term."""
     next_launch: int = 0
     """Number of the next launch in this term."""
     memory: Memory = field(default_factory=Memory)
+    offerings: OfferingMemory = OfferingMemory()
+    """As stored."""
+    subnets: Mapping[SubnetId, Subnet] = field(default_factory=dict)
+    """Those of the policy's offerings that could be read; may be some minutes old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +70,5 @@ class Plan:
     actions: tuple[Action, ...]
     memory: Memory
     next_launch: int
+    offerings: OfferingMemory = OfferingMemory()
+    """What is known about offerings after this decision; among the actions is its record if it changed."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from clustermgtd.model.ids import InstanceType
+from clustermgtd.model.offering import Market
 from clustermgtd.model.policy import ComputeResourceKey
 
 
@@ -16,6 +18,25 @@ class RootVolume:
     volume_type: str = "gp3"
     iops: int | None = None
     throughput_mib_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementGroup:
+    """A cluster placement group: instances close to each other, in one zone."""
+
+    name: str
+    is_managed: bool = False
+    """We make it if it is missing; otherwise it has to exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityReservation:
+    """Capacity that was reserved before. One of the two is given."""
+
+    id: str = ""
+    """One reservation: nothing is launched beyond it."""
+    group_arn: str = ""
+    """A resource group of reservations: what does not fit in runs on demand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +55,16 @@ class TemplateSpec:
     assign_public_ip: bool | None = None
     """None leaves the subnet's setting."""
     detailed_monitoring: bool = False
+    instance_types: tuple[InstanceType, ...] = ()
+    """Those that are launched with the template: its network cards and cores fit all of them. Empty asks for none."""
+    market: Market = Market.ON_DEMAND
+    placement_group: PlacementGroup | None = None
+    reservation: CapacityReservation | None = None
+    """None uses open reservations that happen to match."""
+    efa: bool = False
+    """An Elastic Fabric Adapter on every network card that has one."""
+    multithreading: bool = True
+    """False: one thread per core."""
     tags: tuple[tuple[str, str], ...] = ()
     """For instances and volumes, sorted by key; the adapter adds the launch token and what ParallelCluster's tools
     look for (`parallelcluster:cluster-name`, `:node-type`, `:queue-name`, `:compute-resource-name`)."""

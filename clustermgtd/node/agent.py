@@ -22,6 +22,7 @@ from clustermgtd.errors import ClustermgtdError, NotFoundError, TransientError
 from clustermgtd.node.arguments import AgentArguments
 from clustermgtd.node.boot_report import BootPhase, BootReport
 from clustermgtd.node.imds import Identity
+from clustermgtd.node.instance_store import instance_store_complaint
 from clustermgtd.node.record import Record
 from clustermgtd.node.slurmd import SlurmdFeatures, command_line
 
@@ -60,6 +61,8 @@ class Surroundings:
     """Raises OSError."""
     run: Callable[[list[str]], None]
     """Run the power-off command; raises OSError or subprocess.SubprocessError."""
+    store_complaint: Callable[[str], str] = instance_store_complaint
+    """What is wrong with the instance store that belongs at a folder; empty for nothing."""
     monotonic: Callable[[], float] = time.monotonic
 
 
@@ -115,6 +118,8 @@ class Agent:
         node = self._until_known(lambda: record.node_name(identity))
         self._report.note(BootPhase.NODE_KNOWN, node)
         self._log(f"{identity.instance_id} ({identity.instance_type}) is node {node}")
+        if complaint := self._surroundings.store_complaint(self._arguments.ephemeral_dir):
+            self._log(complaint)
         features = self._until_known(lambda: self._surroundings.probe_slurmd(self._arguments.slurmd))
         return self._serve(command_line(self._arguments, features, identity, node))
 

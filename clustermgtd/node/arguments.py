@@ -32,6 +32,9 @@ class AgentArguments:
     """Run when giving up, split like a shell would; empty: the agent's exit code alone says it."""
     console: str = "/dev/console"
     """Where a person reads why the instance gave up (EC2's console output); empty: nowhere but stderr."""
+    ephemeral_dir: str = "/scratch"
+    """Where the image's boot mounts the instance store, if the instance has one; it reads the same variable. The agent
+    mounts nothing: it says in its log that nothing is mounted there. Empty: it does not look."""
 
 
 def parse(argv: Sequence[str], environment: Mapping[str, str]) -> AgentArguments:
@@ -65,6 +68,11 @@ def parse(argv: Sequence[str], environment: Mapping[str, str]) -> AgentArguments
         help="what ends this instance when giving up; empty: exit only",
     )
     parser.add_argument("--console", default=default("CONSOLE"), help="file that shows why the agent gave up")
+    parser.add_argument(
+        "--ephemeral-dir",
+        default=default("EPHEMERAL_DIR"),
+        help="where the image mounts the instance store; the agent only looks whether it did",
+    )
     values = parser.parse_args(argv)
     if not values.table:
         parser.error(f"--table (or {ENVIRONMENT_PREFIX}TABLE) is required")
@@ -86,4 +94,5 @@ def as_environment(arguments: AgentArguments) -> dict[str, str]:
         ENVIRONMENT_PREFIX + "GIVE_UP_S": f"{arguments.give_up_s:g}",
         ENVIRONMENT_PREFIX + "POWER_OFF_COMMAND": arguments.power_off_command,
         ENVIRONMENT_PREFIX + "CONSOLE": arguments.console,
+        ENVIRONMENT_PREFIX + "EPHEMERAL_DIR": arguments.ephemeral_dir,
     }

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from clustermgtd.model.claim import Launch
 from clustermgtd.model.ids import InstanceId, LaunchToken
+from clustermgtd.model.offering_memory import OfferingMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,18 @@ class ClaimStore(Protocol):
             FencedError: another daemon began a term.
             TransientError: the outcome is not known; a second `put` of the same value is safe (it succeeds if the
                 first one did not, and also if it did).
+        """
+        ...
+
+    async def load_offerings(self) -> OfferingMemory:
+        """What was learned about offerings; empty, of version 0, before the first `put_offerings`."""
+        ...
+
+    async def put_offerings(self, offerings: OfferingMemory) -> OfferingMemory:
+        """Store; returns the value with its new version.
+
+        Raises:
+            ConflictError, FencedError, TransientError: as `put`.
         """
         ...
 

@@ -58,6 +58,17 @@ class Scheduler(Protocol):
         """Clear DOWN from powered-down nodes."""
         ...
 
+    async def hold(self, nodes: Iterable[NodeName], reason: str) -> None:
+        """Drain those that are idle and powered down or powering down, with `reason`; the drain stays until `release`.
+
+        A node that a job took meanwhile is left alone: Slurm would requeue the job.
+        """
+        ...
+
+    async def release(self, nodes: Iterable[NodeName]) -> None:
+        """Lift a drain; nodes without one are left as they are."""
+        ...
+
     async def assign_addresses(self, addresses: Iterable[tuple[NodeName, str]]) -> None:
         """Set NodeAddr (an IP address) of nodes; NodeHostName stays the node's name."""
         ...

@@ -5,31 +5,46 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
 from clustermgtd.decide.outcome import attempted, with_failure, with_result
-from clustermgtd.errors import ClustermgtdError, FencedError, NotFoundError, PermanentError, TransientError
+from clustermgtd.errors import (
+    ClustermgtdError,
+    ConfigurationError,
+    FencedError,
+    NotFoundError,
+    TransientError,
+    WithdrawnError,
+)
 from clustermgtd.model.action import (
     Action,
     AssignAddresses,
+    HoldNodes,
     LiftRequeueHold,
     PowerDownNodes,
     PowerUpNodes,
     RecordLaunch,
+    RecordOfferings,
+    ReleaseNodes,
     ReturnNodesToService,
     SetNodesDown,
     StartLaunch,
     TerminateInstances,
+    WithdrawLaunch,
 )
 from clustermgtd.model.claim import ClaimState, Launch, NodeClaim
 from clustermgtd.model.failure import FailureKind
 from clustermgtd.model.hostlist import fold
-from clustermgtd.model.node import REASON_PREFIX
+from clustermgtd.model.ids import LaunchToken
+from clustermgtd.model.node import HOLD_MARK, REASON_PREFIX
 from clustermgtd.model.snapshot import Plan
 from clustermgtd.ports.clock import Clock
 from clustermgtd.ports.fleet import Fleet
 from clustermgtd.ports.scheduler import Scheduler
+from clustermgtd.reconcile.ban_log import log_bans
+from clustermgtd.reconcile.launch_queue import LaunchQueue
 from clustermgtd.reconcile.ledger import Ledger
 from clustermgtd.reconcile.observer import LoopObserver
 
@@ -37,13 +52,22 @@ log = structlog.get_logger(__name__)
 
 CONCURRENT_CALLS_MAX = 20
 REASON_LENGTH_MAX = 300
+RESTAMP_S = 10.0
+"""A call that waited longer than this is stored anew with the time at which it is made, because a launch of unknown
+outcome is given up by the age of its call."""
 
 
 class Actor:
     """Applies plans. Launch calls go on in the background; everything else is done when `apply` returns."""
 
     def __init__(
-        self, fleet: Fleet, scheduler: Scheduler, ledger: Ledger, clock: Clock, observer: LoopObserver
+        self,
+        fleet: Fleet,
+        scheduler: Scheduler,
+        ledger: Ledger,
+        clock: Clock,
+        observer: LoopObserver,
+        queue: LaunchQueue,
     ) -> None:
         self._fleet = fleet
         self._scheduler = scheduler
@@ -51,7 +75,8 @@ class Actor:
         self._clock = clock
         self._observer = observer
         self._calls = asyncio.Semaphore(CONCURRENT_CALLS_MAX)
-        self._background: set[asyncio.Task[None]] = set()
+        self._background: dict[LaunchToken, asyncio.Task[None]] = {}
+        self._queue = queue
         self.on_launch_settled: Callable[[], None] = lambda: None
         """Called after each launch call ended, whatever came of it."""
         self.fatal: ClustermgtdError | None = None
@@ -66,6 +91,9 @@ class Actor:
             FencedError: another daemon took over; the caller stops.
             TransientError: a record was not stored.
         """
+        for action in plan.actions:
+            if isinstance(action, RecordOfferings):
+                await self._remember(action)
         records = [action for action in plan.actions if isinstance(action, RecordLaunch)]
         starts = [action for action in plan.actions if isinstance(action, StartLaunch)]
         await asyncio.gather(*(self._record(action) for action in records))
@@ -74,13 +102,18 @@ class Actor:
             if launch is not None:
                 self._start(start, launch, group)
         for action in plan.actions:
-            if not isinstance(action, RecordLaunch | StartLaunch):
+            if not isinstance(action, RecordOfferings | RecordLaunch | StartLaunch):
                 await self._effect(action)
 
     async def settle(self, seconds: float) -> None:
-        """Wait for launch calls that are being made for at most so long, then break them off."""
+        """Wait for launch calls that are being made for at most so long, then break them off.
+
+        Those that wait for their turn are broken off at once: their intents are stored.
+        """
+        for token in self._queue.waiting:
+            self._background[token].cancel()
         if self._background:
-            _, late = await asyncio.wait(self._background, timeout=seconds)
+            _, late = await asyncio.wait(self._background.values(), timeout=seconds)
             for task in late:
                 task.cancel()
 
@@ -90,6 +123,12 @@ class Actor:
             await self._ledger.store(action.launch)
         self._observer.action_applied(action, "ok")
         _log_changes(before, action.launch)
+
+    async def _remember(self, action: RecordOfferings) -> None:
+        before = self._ledger.offerings
+        await self._ledger.store_offerings(action.offerings)
+        self._observer.action_applied(action, "ok")
+        log_bans(before, action.offerings)
 
     async def _intend(self, action: StartLaunch) -> Launch | None:
         """The stored intent, or None if it could not be stored (the node is still unclaimed and comes up again)."""
@@ -106,11 +145,11 @@ class Actor:
     def _start(self, action: StartLaunch, launch: Launch, group: asyncio.TaskGroup) -> None:
         self._ledger.in_flight.add(launch.token)
         task = group.create_task(self._launch(action, launch), name=f"launch {launch.token}")
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        self._background[launch.token] = task
+        task.add_done_callback(lambda _: self._background.pop(launch.token, None))
 
     async def _launch(self, action: StartLaunch, launch: Launch) -> None:
-        """One CreateFleet call and the record of its outcome."""
+        """One CreateFleet call in its turn, and the record of its outcome."""
         started = self._clock.monotonic()
         facts = {
             "launch_token": launch.token,
@@ -121,8 +160,7 @@ class Actor:
             "reason": action.reason,
         }
         try:
-            async with self._calls:
-                outcome = await self._call(launch, started)
+            outcome = await self._outcome(launch)
             if outcome is not None:
                 stored = await self._ledger.store(outcome)
                 failed = [claim for claim in stored.claims if claim.failure]
@@ -144,19 +182,41 @@ class Actor:
             self._ledger.in_flight.discard(launch.token)
             self.on_launch_settled()
 
-    async def _call(self, launch: Launch, started: float) -> Launch | None:
+    async def _outcome(self, launch: Launch) -> Launch | None:
+        """The launch after its turn came and its call was made, or was withdrawn before.
+
+        None if it was withdrawn and an earlier call may have been made: the intent stays.
+
+        Raises:
+            FencedError, ConflictError: the launch was changed by another daemon while it waited; no call was made.
+            TransientError: there was no answer, or EC2 asked to come back; the intent stays for a replay.
+        """
+        try:
+            async with self._queue.turn(launch) as waited_s:
+                if waited_s > RESTAMP_S:
+                    launch = await self._ledger.store(replace(launch, last_attempt_at=self._clock.now()))
+                async with self._calls:
+                    return await self._call(launch)
+        except WithdrawnError as error:
+            log.info("launch_withdrawn", launch_token=launch.token, attempts=launch.attempts)
+            if launch.attempts > 1:
+                return None
+            return with_failure(launch, FailureKind.THROTTLED, error.code, str(error), self._clock.now())
+
+    async def _call(self, launch: Launch) -> Launch:
         """The launch after EC2's answer.
 
         Raises:
             TransientError: there was no answer, or EC2 asked to come back; the intent stays for a replay.
         """
+        started = self._clock.monotonic()
         try:
             result = await self._fleet.launch(launch)
         except TransientError:
             raise
         except ClustermgtdError as error:
-            kind = FailureKind.CONFIGURATION if isinstance(error, PermanentError) else FailureKind.CAPACITY
-            return with_failure(launch, kind, f"(Code:{error.code}) {error}", self._clock.now())
+            kind = FailureKind.CONFIGURATION if isinstance(error, ConfigurationError) else FailureKind.UNKNOWN
+            return with_failure(launch, kind, error.code, f"(Code:{error.code}) {error}", self._clock.now())
         settled = with_result(launch, result, self._clock.now())
         self._observer.launch_done(settled, result, self._clock.monotonic() - started)
         return settled
@@ -186,7 +246,8 @@ class Actor:
         match action:
             case TerminateInstances(instances, reason):
                 result = await self._fleet.terminate(instances)
-                log.info("instances_terminating", instances=sorted(result.accepted), reason=reason)
+                if result.accepted:
+                    log.info("instances_terminating", instances=sorted(result.accepted), reason=reason)
                 for instance, code in result.refused:
                     log.warning("instance_not_terminated", instance_id=instance, code=code, reason=reason)
             case SetNodesDown(nodes, reason, detail):
@@ -194,6 +255,12 @@ class Actor:
                 await self._scheduler.set_down(nodes, text)
                 await self._scheduler.power_down(nodes)
                 log.warning("nodes_down", nodes=fold(nodes), reason=reason, detail=detail)
+            case HoldNodes(nodes, detail, reason):
+                await self._scheduler.hold(nodes, f"{HOLD_MARK} {detail}"[:REASON_LENGTH_MAX])
+                log.warning("nodes_held", nodes=fold(nodes), reason=reason, detail=detail)
+            case ReleaseNodes(nodes, reason):
+                await self._scheduler.release(nodes)
+                log.info("nodes_released", nodes=fold(nodes), reason=reason)
             case PowerDownNodes(nodes, reason):
                 await self._scheduler.power_down(nodes)
                 log.info("nodes_powering_down", nodes=fold(nodes), reason=reason)
@@ -203,13 +270,15 @@ class Actor:
             case ReturnNodesToService(nodes, reason):
                 await self._scheduler.return_to_service(nodes)
                 log.info("nodes_returned_to_service", nodes=fold(nodes), reason=reason)
+            case WithdrawLaunch(token, reason):
+                self._queue.withdraw(token)
             case AssignAddresses(addresses):
                 await self._scheduler.assign_addresses(addresses)
                 log.info("addresses_assigned", nodes=fold([node for node, _ in addresses]))
             case LiftRequeueHold(job, reason):
                 await self._scheduler.lift_requeue_hold(job)
                 log.info("requeue_hold_lifted", job_id=job, reason=reason)
-            case RecordLaunch() | StartLaunch():
+            case RecordOfferings() | RecordLaunch() | StartLaunch():
                 raise AssertionError("records and launches are applied before effects")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from clustermgtd.errors import ConflictError, TransientError
 from clustermgtd.model.claim import Launch
 from clustermgtd.model.ids import LaunchToken
+from clustermgtd.model.offering_memory import OfferingMemory
 from clustermgtd.ports.claim_store import ClaimStore, Term
 
 
@@ -18,6 +19,8 @@ class Ledger:
         self.in_flight: set[LaunchToken] = set()
         self.next_launch = 0
         self.term: Term | None = None
+        self.offerings = OfferingMemory()
+        """As stored."""
 
     @property
     def launches(self) -> dict[LaunchToken, Launch]:
@@ -28,7 +31,7 @@ class Ledger:
         """Become the writer and read what is open."""
         self.term = await self._claim_store.begin_term(holder)
         self.next_launch = 0
-        self._launches = dict(await self._claim_store.load())
+        await self._load()
         return self.term
 
     async def confirm(self) -> None:
@@ -39,8 +42,12 @@ class Ledger:
         """
         await self._claim_store.confirm_term()
         if self._is_stale:
-            self._launches = dict(await self._claim_store.load())
+            await self._load()
             self._is_stale = False
+
+    async def _load(self) -> None:
+        self._launches = dict(await self._claim_store.load())
+        self.offerings = await self._claim_store.load_offerings()
 
     async def store(self, launch: Launch) -> Launch:
         """Store a launch and keep its new version; a closed one is let go.
@@ -61,3 +68,15 @@ class Ledger:
         else:
             self._launches.pop(stored.token, None)
         return stored
+
+    async def store_offerings(self, offerings: OfferingMemory) -> None:
+        """Store what was learned about offerings and keep its new version.
+
+        Raises:
+            ConflictError, FencedError, TransientError: as `store`.
+        """
+        try:
+            self.offerings = await self._claim_store.put_offerings(offerings)
+        except (ConflictError, TransientError):
+            self._is_stale = True
+            raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -12,6 +12,8 @@ from clustermgtd.decide.plan import decide
 from clustermgtd.errors import ClustermgtdError, FencedError
 from clustermgtd.model.claim import ClaimState
 from clustermgtd.model.hostlist import fold
+from clustermgtd.model.ids import SubnetId
+from clustermgtd.model.offering import Subnet
 from clustermgtd.model.policy import Policy
 from clustermgtd.model.snapshot import Memory, Plan, Snapshot
 from clustermgtd.ports.clock import Clock
@@ -19,12 +21,15 @@ from clustermgtd.ports.fleet import Fleet
 from clustermgtd.ports.scheduler import Scheduler
 from clustermgtd.reconcile.act import Actor
 from clustermgtd.reconcile.inbox import Inbox
+from clustermgtd.reconcile.launch_queue import LaunchQueue, NoQueue
 from clustermgtd.reconcile.ledger import Ledger
 from clustermgtd.reconcile.observer import LoopObserver
 
 log = structlog.get_logger(__name__)
 
 STOP_S = 10.0
+INLINE_NODES_MAX = 1000
+"""Decisions about more nodes than this (five milliseconds) are taken on a thread."""
 _SETTLED = frozenset({ClaimState.READY, ClaimState.TERMINATED})
 
 
@@ -48,17 +53,27 @@ class Loop:
     """Observe, decide, act, record."""
 
     def __init__(
-        self, fleet: Fleet, scheduler: Scheduler, ledger: Ledger, clock: Clock, observer: LoopObserver
+        self,
+        fleet: Fleet,
+        scheduler: Scheduler,
+        ledger: Ledger,
+        clock: Clock,
+        observer: LoopObserver,
+        queue: LaunchQueue | None = None,
     ) -> None:
+        """`queue` is where launches wait for EC2's limits; without one their calls are made at once."""
         self._fleet = fleet
         self._scheduler = scheduler
         self._ledger = ledger
         self._clock = clock
         self._observer = observer
-        self.actor = Actor(fleet, scheduler, ledger, clock, observer)
+        self._queue = queue or NoQueue()
+        self.actor = Actor(fleet, scheduler, ledger, clock, observer, self._queue)
         self.inbox = Inbox()
         self.actor.on_launch_settled = self.inbox.wake
         self.memory = Memory()
+        self.subnets: Callable[[], Mapping[SubnetId, Subnet]] = dict
+        """The newest reading of the subnets; none without one."""
         self.ticks = 0
         self._is_stopping = False
 
@@ -124,7 +139,7 @@ class Loop:
             raise self.actor.fatal
         await self._ledger.confirm()
         snapshot = await self.observe()
-        plan = decide(snapshot, policy)
+        plan = await _decided(snapshot, policy)
         self.memory = plan.memory
         self._ledger.next_launch = plan.next_launch
         await self.actor.apply(plan, group)
@@ -147,15 +162,29 @@ class Loop:
             instances=instances,
             launches=self._ledger.launches,
             in_flight=in_flight | self._ledger.in_flight,
+            waiting=self._queue.waiting,
             token_prefix=self._ledger.term.token_prefix,
             next_launch=self._ledger.next_launch,
             memory=self.memory,
+            offerings=self._ledger.offerings,
+            subnets=self.subnets(),
         )
 
     def _pause(self, snapshot: Snapshot, plan: Plan, pace: Pace) -> float:
         if plan.actions:
             return pace.acted_s
+        ban_ends_in = max(pace.acted_s, plan.offerings.next_end(snapshot.now) - snapshot.now)
         is_waiting = bool(plan.memory.freed_jobs) or any(
             claim.state not in _SETTLED for launch in snapshot.launches.values() for claim in launch.claims
         )
-        return pace.waiting_s if is_waiting else pace.quiet_s
+        return min(pace.waiting_s if is_waiting else pace.quiet_s, ban_ends_in)
+
+
+async def _decided(snapshot: Snapshot, policy: Policy) -> Plan:
+    """The plan. It is made from frozen values, so hooks are answered and replies are recorded meanwhile.
+
+    What changes then are launches in flight, which the plan leaves alone.
+    """
+    if len(policy.nodes) <= INLINE_NODES_MAX:
+        return decide(snapshot, policy)
+    return await asyncio.to_thread(decide, snapshot, policy)

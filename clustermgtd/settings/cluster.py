@@ -10,7 +10,7 @@ from pydantic import Field
 
 from clustermgtd.model.ids import ComputeResourceName, NodeName, QueueName
 from clustermgtd.model.policy import ComputeResourceKey
-from clustermgtd.settings.common import Tags
+from clustermgtd.settings.common import QueueLocalStorage, Tags
 from clustermgtd.settings.daemon import Clustermgtd, QueueTimes
 from clustermgtd.settings.document import Location
 from clustermgtd.settings.instance_types import InstanceTypeInfo, lookup
@@ -89,11 +89,15 @@ class Settings(Section):
 
     def _tag_findings(self) -> Iterator[Finding]:
         yield from _under(("Tags",), tag_findings(self.tags))
+        job_tags = len(set(self.clustermgtd.job_tags))
+        most = 40 - (job_tags + 1 if job_tags else 0)
         for index, queue in enumerate(self.scheduling.slurm_queues):
             for number, resource in enumerate(queue.compute_resources):
-                if len(self.instance_tags(queue, resource)) > 40 and len(self.tags) <= 40:
+                if len(self.instance_tags(queue, resource)) > most and len(self.tags) <= 40:
                     location = ("Scheduling", "SlurmQueues", index, "ComputeResources", number)
-                    yield Finding(location, "has more than 40 tags together with its queue's and the cluster's")
+                    why = f"; EC2 takes 50, {50 - most} of them are ours, JobTags included" if most < 40 else ""
+                    text = f"has more than {most} tags together with its queue's and the cluster's{why}"
+                    yield Finding(location, text)
 
     def _instance_type_findings(self) -> Iterator[Finding]:
         known = self.clustermgtd.instance_types
@@ -161,6 +165,10 @@ class Settings(Section):
                 "suspend_timeout_seconds": _first(own.suspend_timeout_seconds, self.suspend_timeout_s),
             }
         )
+
+    def local_storage_of(self, queue: str) -> QueueLocalStorage:
+        """Disks of a queue's nodes."""
+        return next(one for one in self.scheduling.slurm_queues if one.name == queue).compute_settings.local_storage
 
     def instance_tags(self, queue: SlurmQueue, resource: ComputeResource) -> dict[str, str]:
         """Tags of a compute resource's instances: its own win over the queue's, these over the cluster's."""

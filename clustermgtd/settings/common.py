@@ -88,7 +88,8 @@ class EphemeralVolume(Section):
     """The instance store, if the instance type has one."""
 
     mount_dir: AbsolutePath = "/scratch"
-    """Where it is mounted."""
+    """Where the image mounts it at boot. Compute nodes find it as CLUSTERMGTD_NODE_EPHEMERAL_DIR in
+    /etc/clustermgtd/node.env; their agent says in its log if nothing is mounted there."""
 
 
 class QueueLocalStorage(Section):
@@ -140,7 +141,17 @@ class PlacementGroup(Section):
 
     @property
     def is_wanted(self) -> bool:
-        return self.enabled if self.enabled is not None else bool(self.id or self.name)
+        return self.enabled if self.enabled is not None else bool(self.group_name)
+
+    @property
+    def is_silent(self) -> bool:
+        """Nothing is said: a compute resource then takes what its queue says."""
+        return self.enabled is None and not self.group_name
+
+    @property
+    def group_name(self) -> str:
+        """Empty if no group is named."""
+        return self.name or self.id or ""
 
 
 class S3Access(Section):

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from clustermgtd.model.job import JobTag
+from clustermgtd.settings.governor import Governor
 from clustermgtd.settings.section import (
     AbsolutePath,
     ClusterName,
@@ -119,6 +121,55 @@ class Termination(Section):
             yield Finding(("OrphanGraceSeconds",), message)
 
 
+class Offerings(Section):
+    """What is remembered of instance types, zones and markets that EC2 refused."""
+
+    ban_seconds: Annotated[tuple[Annotated[float, Field(ge=1, le=86_400)], ...], Field(min_length=1, max_length=10)] = (
+        45.0,
+        180.0,
+        600.0,
+        1800.0,
+    )
+    """After a first refusal for want of capacity, quota or addresses, after one more in a row, and so on, seconds; the
+    last one repeats."""
+    unsupported_seconds: Annotated[float, Field(ge=60)] = 43_200.0
+    """A type that EC2 does not have in a zone is not asked for again for so long, seconds."""
+    configuration_seconds: Annotated[float, Field(ge=10)] = 1800.0
+    """A compute resource whose requests EC2 refuses as wrong is not launched for so long, seconds, unless its
+    configuration changes before."""
+    forget_seconds: Annotated[float, Field(ge=10)] = 1800.0
+    """A ban that ended this long ago and that nobody tried is forgotten, seconds."""
+    probe_nodes: Annotated[int, Field(ge=1, le=100)] = 1
+    """Nodes of the one launch that tries whether a refusal still holds after its ban has ended."""
+    hold_nodes: bool = True
+    """While everything that a compute resource may use is banned, its unused nodes are drained, with a reason that
+    begins with `clustermgtd: no-capacity`, so that jobs go to other compute resources or wait."""
+    subnet_refresh_seconds: Annotated[float, Field(ge=10)] = 300.0
+    """Between two readings of the subnets' zones and free addresses, seconds."""
+
+    def findings(self) -> Iterator[Finding]:
+        if list(self.ban_seconds) != sorted(self.ban_seconds):
+            yield Finding(("BanSeconds",), "must not become shorter with each refusal")
+
+
+class Prices(Section):
+    """What instances cost. A built-in table serves until AWS has answered, and where it cannot be asked."""
+
+    enabled: bool = True
+    """Read the price list and the spot price history; if false the built-in table orders offerings."""
+    refresh_hours: Annotated[float, Field(ge=0.1, le=168)] = 12.0
+    """Between two readings, hours."""
+
+
+class Quotas(Section):
+    """The account's vCPU quotas."""
+
+    enabled: bool = True
+    """Read them, and warn of launches that go over one."""
+    refresh_hours: Annotated[float, Field(ge=0.1, le=168)] = 1.0
+    """Between two readings, hours."""
+
+
 class NodeAgent(Section):
     """The agent on compute nodes."""
 
@@ -190,7 +241,15 @@ class Clustermgtd(Section):
     log: Log = Log()
     launch: LaunchSettings = LaunchSettings()
     termination: Termination = Termination()
+    governor: Governor = Governor()
+    offerings: Offerings = Offerings()
+    prices: Prices = Prices()
+    quotas: Quotas = Quotas()
     node_agent: NodeAgent = NodeAgent()
+    job_tags: Annotated[tuple[Annotated[JobTag, Field(strict=False)], ...], Field(max_length=len(JobTag))] = ()
+    """Facts about jobs that instances are tagged with when they are launched: `JobId`, `User`, `Account`, `Partition`.
+    Whoever may read tags sees them, users of the instance too. A launch that serves several jobs has the first one's,
+    and `clustermgtd:shared`."""
     instance_types: Mapping[InstanceTypeName, InstanceTypeFacts] = Field(default_factory=dict)
     """Facts about instance types by name; needed for types that the built-in table does not know."""
 

@@ -92,6 +92,12 @@ def lookup(name: str, known: Mapping[str, GivenFacts] | None = None) -> Instance
     )
 
 
+def v_cpus(name: str, known: Mapping[str, GivenFacts] | None = None) -> int:
+    """Virtual CPUs of an instance type, 0 if they are not known."""
+    info = lookup(name, known)
+    return 0 if isinstance(info, str) else info.v_cpus
+
+
 @dataclass(frozen=True, slots=True)
 class _Family:
     gib_per_v_cpu: float

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 
 from clustermgtd.model.claim import AllocationStrategy, LaunchTemplate
 from clustermgtd.model.ids import InstanceType, SubnetId
 from clustermgtd.model.offering import Market, Offering
-from clustermgtd.model.policy import ComputeResourceKey, ComputeResourcePolicy, PlacedNode, Policy
+from clustermgtd.model.policy import BanPolicy, ComputeResourceKey, ComputeResourcePolicy, PlacedNode, Policy
 from clustermgtd.model.template import RootVolume, TemplateSpec
 from clustermgtd.settings.cluster import Settings
 from clustermgtd.settings.document import Location, path_text
+from clustermgtd.settings.placement import placement_group, reservation
 from clustermgtd.settings.problem import Problem, SettingsError
 from clustermgtd.settings.scheduling import ComputeResource, SlurmQueue
 
@@ -29,7 +31,7 @@ def build_policy(settings: Settings, templates: Mapping[ComputeResourceKey, Laun
     own = settings.clustermgtd
     return Policy(
         compute_resources={
-            key: _resource_policy(key, queue, resource, templates[key]) for key, (queue, resource) in resources.items()
+            key: _resource_policy(key, pair, templates[key], _pool(settings, pair)) for key, pair in resources.items()
         },
         nodes=placed,
         scaling=settings.scheduling.scaling_strategy,
@@ -41,7 +43,16 @@ def build_policy(settings: Settings, templates: Mapping[ComputeResourceKey, Laun
         launch_timeout_s=own.launch.timeout_seconds,
         terminate_retry_s=own.termination.retry_seconds,
         names_resolve=own.slurm.names_resolve,
+        bans=BanPolicy(
+            steps_s=own.offerings.ban_seconds,
+            unsupported_s=own.offerings.unsupported_seconds,
+            configuration_s=own.offerings.configuration_seconds,
+            forget_s=own.offerings.forget_seconds,
+            probe_nodes=own.offerings.probe_nodes,
+            holds_nodes=own.offerings.hold_nodes,
+        ),
         assigns_addresses=not own.slurm.cloud_reg_addrs,
+        job_tags=own.job_tags,
     )
 
 
@@ -81,22 +92,36 @@ def _resources(settings: Settings) -> dict[ComputeResourceKey, tuple[SlurmQueue,
     return {nodes.key: pair for nodes, pair in zip(settings.nodes, pairs, strict=True)}
 
 
+def _pool(settings: Settings, pair: tuple[SlurmQueue, ComputeResource]) -> str:
+    """What the compute resource is launched into, if that is not everybody's capacity."""
+    queue, resource = pair
+    reserved = reservation(queue.capacity_reservation_target, resource)
+    group = placement_group(settings.cluster_name, queue.name, queue.networking.placement_group, resource)
+    parts = (reserved.id or reserved.group_arn if reserved else "", group.name if group else "")
+    return " ".join(part for part in parts if part)
+
+
 def _resource_policy(
-    key: ComputeResourceKey, queue: SlurmQueue, resource: ComputeResource, template: LaunchTemplate
+    key: ComputeResourceKey, pair: tuple[SlurmQueue, ComputeResource], template: LaunchTemplate, pool: str
 ) -> ComputeResourcePolicy:
+    queue, resource = pair
     market = _MARKETS[queue.capacity_type]
     offerings = tuple(
         Offering(InstanceType(name), SubnetId(subnet), market)
         for name in resource.instance_types
         for subnet in queue.networking.subnet_ids
     )
+    strategy = queue.allocation_strategy or AllocationStrategy.LOWEST_PRICE
+    facts = repr((template, offerings, strategy, resource.spot_price, pool))
     return ComputeResourcePolicy(
         key=key,
         template=template,
         offerings=offerings,
         market=market,
-        strategy=queue.allocation_strategy or AllocationStrategy.LOWEST_PRICE,
+        strategy=strategy,
         max_price=resource.spot_price,
+        pool=pool,
+        configuration=hashlib.sha256(facts.encode()).hexdigest()[:16],
     )
 
 
@@ -127,5 +152,11 @@ def _spec(
         ),
         assign_public_ip=networking.assign_public_ip,
         detailed_monitoring=settings.monitoring.detailed_monitoring,
+        instance_types=tuple(InstanceType(name) for name in resource.instance_types),
+        market=_MARKETS[queue.capacity_type],
+        placement_group=placement_group(settings.cluster_name, queue.name, networking.placement_group, resource),
+        reservation=reservation(queue.capacity_reservation_target, resource),
+        efa=resource.efa.enabled,
+        multithreading=not resource.disable_simultaneous_multithreading,
         tags=tuple(sorted(settings.instance_tags(queue, resource).items())),
     )

@@ -21,6 +21,7 @@ from clustermgtd.settings.common import (
     Tags,
 )
 from clustermgtd.settings.custom_slurm import COMPUTE_RESOURCE_OWNED, QUEUE_OWNED, denied, global_findings
+from clustermgtd.settings.placement import group_findings, reservation_findings
 from clustermgtd.settings.section import (
     Arn,
     CustomValue,
@@ -232,11 +233,13 @@ class SlurmQueue(Section):
             if resource.spot_price is not None and self.capacity_type != "SPOT":
                 message = f"needs CapacityType: SPOT, the queue's is {self.capacity_type}"
                 yield Finding((*at, "SpotPrice"), message)
-            if self.capacity_type == "CAPACITY_BLOCK":
-                if not (resource.capacity_reservation_target or self.capacity_reservation_target):
-                    yield Finding(at, "CapacityType CAPACITY_BLOCK needs a CapacityReservationTarget")
-                if resource.instances:
-                    yield Finding((*at, "Instances"), "a capacity block is of one type; use InstanceType")
+            if self.capacity_type == "CAPACITY_BLOCK" and resource.instances:
+                yield Finding((*at, "Instances"), "a capacity block is of one type; use InstanceType")
+            for found in (
+                *reservation_findings(self.capacity_type, self.capacity_reservation_target, resource),
+                *group_findings(self.networking.placement_group, len(self.networking.subnet_ids), resource),
+            ):
+                yield Finding((*at, *found.location), found.message, found.suggestion)
 
     def _strategy_findings(self) -> Iterator[Finding]:
         if self.allocation_strategy is None:

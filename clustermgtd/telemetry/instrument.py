@@ -13,6 +13,7 @@ from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName
 from clustermgtd.model.instance import Instance
 from clustermgtd.model.job import Job
 from clustermgtd.model.node import Node
+from clustermgtd.model.offering_memory import OfferingMemory
 from clustermgtd.ports.claim_store import ClaimStore, Term
 from clustermgtd.ports.clock import Clock
 from clustermgtd.ports.fleet import Fleet
@@ -91,6 +92,12 @@ class InstrumentedScheduler:
     async def return_to_service(self, nodes: Iterable[NodeName]) -> None:
         await self._observed("return_to_service", self._scheduler.return_to_service(nodes))
 
+    async def hold(self, nodes: Iterable[NodeName], reason: str) -> None:
+        await self._observed("hold", self._scheduler.hold(nodes, reason))
+
+    async def release(self, nodes: Iterable[NodeName]) -> None:
+        await self._observed("release", self._scheduler.release(nodes))
+
     async def assign_addresses(self, addresses: Iterable[tuple[NodeName, str]]) -> None:
         await self._observed("assign_addresses", self._scheduler.assign_addresses(addresses))
 
@@ -116,6 +123,12 @@ class InstrumentedClaimStore:
 
     async def put(self, launch: Launch) -> Launch:
         return await self._observed("put", self._claim_store.put(launch))
+
+    async def load_offerings(self) -> OfferingMemory:
+        return await self._observed("load_offerings", self._claim_store.load_offerings())
+
+    async def put_offerings(self, offerings: OfferingMemory) -> OfferingMemory:
+        return await self._observed("put_offerings", self._claim_store.put_offerings(offerings))
 
     async def boot_phases(self, instances: Iterable[InstanceId]) -> Mapping[InstanceId, Mapping[str, float]]:
         return await self._observed("boot_phases", self._claim_store.boot_phases(instances))

@@ -7,24 +7,30 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
 from clustermgtd import errors
+from clustermgtd.decide.budget import BucketName
 from clustermgtd.model.action import (
     Action,
     AssignAddresses,
+    HoldNodes,
     LiftRequeueHold,
     PowerDownNodes,
     PowerUpNodes,
     Reason,
     RecordLaunch,
+    RecordOfferings,
+    ReleaseNodes,
     ReturnNodesToService,
     SetNodesDown,
     StartLaunch,
     TerminateInstances,
+    WithdrawLaunch,
 )
 from clustermgtd.model.claim import ClaimState
-from clustermgtd.model.failure import FailureKind
+from clustermgtd.model.failure import REMEMBERED, FailureKind
 from clustermgtd.model.instance import InstanceState
 from clustermgtd.model.node import Node, NodeBase, NodeFlag
 from clustermgtd.model.offering import Market
+from clustermgtd.model.quota import QuotaClass
 from clustermgtd.telemetry.declarations import Label
 
 
@@ -40,10 +46,14 @@ class TickOutcome(StrEnum):
 class ActionKind(StrEnum):
     """One per class of `model.action.Action`."""
 
+    RECORD_OFFERINGS = "record-offerings"
     RECORD_LAUNCH = "record-launch"
     START_LAUNCH = "start-launch"
+    WITHDRAW_LAUNCH = "withdraw-launch"
     TERMINATE_INSTANCES = "terminate-instances"
     SET_NODES_DOWN = "set-nodes-down"
+    HOLD_NODES = "hold-nodes"
+    RELEASE_NODES = "release-nodes"
     POWER_DOWN_NODES = "power-down-nodes"
     POWER_UP_NODES = "power-up-nodes"
     RETURN_NODES_TO_SERVICE = "return-nodes-to-service"
@@ -52,10 +62,14 @@ class ActionKind(StrEnum):
 
 
 ACTION_KINDS: Mapping[type[Action], ActionKind] = {
+    RecordOfferings: ActionKind.RECORD_OFFERINGS,
     RecordLaunch: ActionKind.RECORD_LAUNCH,
     StartLaunch: ActionKind.START_LAUNCH,
+    WithdrawLaunch: ActionKind.WITHDRAW_LAUNCH,
     TerminateInstances: ActionKind.TERMINATE_INSTANCES,
     SetNodesDown: ActionKind.SET_NODES_DOWN,
+    HoldNodes: ActionKind.HOLD_NODES,
+    ReleaseNodes: ActionKind.RELEASE_NODES,
     PowerDownNodes: ActionKind.POWER_DOWN_NODES,
     PowerUpNodes: ActionKind.POWER_UP_NODES,
     ReturnNodesToService: ActionKind.RETURN_NODES_TO_SERVICE,
@@ -195,10 +209,30 @@ class BootPhase(StrEnum):
     SLURMD_STARTED = "slurmd-started"
 
 
+class BanState(StrEnum):
+    """Whether an offering is refused without asking."""
+
+    ACTIVE = "active"
+    ENDED = "ended"
+    """One launch at a time tries it, until one succeeds or the ban is forgotten."""
+
+
+ANY_MARKET = "any"
+"""Of a ban that does not depend on the market: a full subnet, a type that a zone does not have."""
 OTHER_QUEUE = "other"
 """Counted for a queue that is not in the configuration any more."""
 NO_REASON = "none"
 """Of an action that carries no reason: storing what was observed."""
+
+
+class Facts(StrEnum):
+    """What is read from AWS in the background."""
+
+    ON_DEMAND_PRICES = "on-demand-prices"
+    SPOT_PRICES = "spot-prices"
+    QUOTAS = "quotas"
+    SUBNETS = "subnets"
+
 
 TICK_OUTCOME = Label("outcome", tuple(TickOutcome))
 ACTION = Label("action", tuple(ActionKind))
@@ -209,6 +243,9 @@ NODE_CLASS = Label("state", tuple(NodeClass))
 CLAIM_STATE = Label("state", tuple(ClaimState))
 MARKET = Label("market", tuple(Market))
 FAILURE = Label("kind", tuple(FailureKind))
+BAN_KIND = Label("kind", tuple(sorted(REMEMBERED)))
+BAN_MARKET = Label("market", (*Market, ANY_MARKET))
+BAN_STATE = Label("state", tuple(BanState))
 HOOK_KIND = Label("kind", tuple(HookKind))
 HOOK_SOURCE = Label("source", tuple(HookSource))
 HOOK_REJECTION = Label("reason", tuple(HookRejection))
@@ -216,6 +253,9 @@ GATE_REASON = Label("reason", tuple(GateReason))
 PORT = Label("port", tuple(Port))
 CALL_OUTCOME = Label("outcome", tuple(call_outcomes()))
 BOOT_PHASE = Label("phase", tuple(BootPhase))
+FACTS = Label("facts", tuple(Facts))
+QUOTA_CLASS = Label("class", tuple(QuotaClass))
+BUCKET = Label("bucket", tuple(BucketName))
 QUEUE = Label("queue", (), f"the queues of cluster.yaml, and `{OTHER_QUEUE}`")
 METHOD = Label("method", (), "the methods of the port's Protocol")
 VERSION = Label("version", (), "one value")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from clustermgtd.errors import IncompleteObservationError
-from clustermgtd.model.action import Action, RecordLaunch
+from clustermgtd.model.action import Action, Reason, RecordLaunch, StartLaunch
 from clustermgtd.model.claim import ClaimState, Launch, LaunchResult
 from clustermgtd.model.ids import InstanceId
 from clustermgtd.model.instance import Instance
+from clustermgtd.model.node import Node, NodeBase, NodeFlag
 from clustermgtd.model.offering import Market
 from clustermgtd.model.snapshot import Plan, Snapshot
-from clustermgtd.telemetry.labels import ActionOutcome, TickOutcome, node_class
+from clustermgtd.telemetry.labels import ANY_MARKET, ActionOutcome, BanState, NodeClass, TickOutcome, node_class
 from clustermgtd.telemetry.metrics import Metrics
 
 UNSEEN_ENDED_S = 600.0
@@ -33,8 +34,9 @@ class LoopMetrics:
         self._metrics.tick(TickOutcome.DONE, duration_s)
         self._metrics.last_successful_tick(snapshot.now)
         self._metrics.instances(Counter(instance.state for instance in snapshot.instances.values()))
-        self._metrics.nodes(Counter(node_class(node) for node in snapshot.nodes.values()))
+        self._metrics.nodes(_node_classes(snapshot.nodes.values()))
         self._count_claims(snapshot)
+        self._count_bans(snapshot, plan)
         self._count_ready(snapshot, plan)
         self._count_ended(snapshot.instances, snapshot.now)
 
@@ -64,6 +66,22 @@ class LoopMetrics:
         )
         self._metrics.instances_unclaimed(sum(1 for _ in unclaimed))
 
+    def _count_bans(self, snapshot: Snapshot, plan: Plan) -> None:
+        self._metrics.offering_bans(
+            Counter(
+                (
+                    ban.scope.kind,
+                    ban.scope.market or ANY_MARKET,
+                    BanState.ACTIVE if ban.is_active(snapshot.now) else BanState.ENDED,
+                )
+                for ban in plan.offerings.bans
+            )
+        )
+        self._metrics.nodes_held(len(plan.offerings.held))
+        for action in plan.actions:
+            if isinstance(action, StartLaunch) and action.reason is Reason.PROBE:
+                self._metrics.offering_probed(action.launch.request.market)
+
     def _count_ready(self, snapshot: Snapshot, plan: Plan) -> None:
         for action in plan.actions:
             if not isinstance(action, RecordLaunch):
@@ -75,12 +93,27 @@ class LoopMetrics:
                     self._metrics.node_ready(action.launch.request.market, snapshot.now - action.launch.created_at)
 
     def _count_ended(self, instances: Mapping[InstanceId, Instance], now: float) -> None:
-        for instance in instances.values():
-            if instance.is_live:
-                self._live[instance.id] = (instance, now)
-        for known, (instance, seen_at) in list(self._live.items()):
-            is_shown = known in instances
-            if (is_shown and not instances[known].is_live) or (not is_shown and now - seen_at > UNSEEN_ENDED_S):
-                del self._live[known]
-                market = Market.SPOT if instance.is_spot else Market.ON_DEMAND
-                self._metrics.instance_ended(instance.queue, market)
+        live = {instance.id: (instance, now) for instance in instances.values() if instance.is_live}
+        for known, (instance, seen_at) in self._live.items():
+            if known in live:
+                continue
+            if known not in instances and now - seen_at <= UNSEEN_ENDED_S:
+                live[known] = (instance, seen_at)
+                continue
+            market = Market.SPOT if instance.is_spot else Market.ON_DEMAND
+            self._metrics.instance_ended(instance.queue, market)
+        self._live = live
+
+
+def _node_classes(nodes: Iterable[Node]) -> Counter[NodeClass]:
+    """How many nodes are of each class. A cluster has few different states, so each is looked at once."""
+    examples: dict[tuple[NodeBase, frozenset[NodeFlag]], Node] = {}
+    counts: Counter[tuple[NodeBase, frozenset[NodeFlag]]] = Counter()
+    for node in nodes:
+        state = (node.base, node.flags)
+        counts[state] += 1
+        examples.setdefault(state, node)
+    classes: Counter[NodeClass] = Counter()
+    for state, count in counts.items():
+        classes[node_class(examples[state])] += count
+    return classes

@@ -1,4 +1,4 @@
-"""Every metric of the daemon, declared here and nowhere else, and the typed methods that count.
+"""Every metric of the daemon, declared here or (the governor's) in `governor_metrics`, and what counts them.
 
 Base units, `_total` on counters, a sentence of help each. Label values come from closed lists (`telemetry.labels`), so
 that the number of series does not depend on how many nodes, jobs or instances there are.
@@ -13,12 +13,14 @@ from prometheus_client import CollectorRegistry
 
 from clustermgtd.model.action import Action, Reason
 from clustermgtd.model.claim import ClaimState
-from clustermgtd.model.failure import FailureKind
+from clustermgtd.model.failure import REMEMBERED, FailureKind
 from clustermgtd.model.ids import QueueName
 from clustermgtd.model.instance import InstanceState
 from clustermgtd.model.offering import Market
+from clustermgtd.model.quota import QuotaKey, Quotas, VCpus
 from clustermgtd.telemetry import labels
 from clustermgtd.telemetry.declarations import Declarations
+from clustermgtd.telemetry.governor_metrics import GovernorMetrics
 
 TICK_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 CALL_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -36,7 +38,9 @@ class Metrics:
         self._declare_loop()
         self._declare_world()
         self._declare_launches()
+        self._declare_bounds()
         self._declare_hooks()
+        self.governor = GovernorMetrics(self.declarations)
         self._start_at_zero()
 
     def _declare_loop(self) -> None:
@@ -92,6 +96,19 @@ class Metrics:
         self._launch_errors = d.counter(
             "launch_errors_total", "Errors in CreateFleet replies, one per override.", labels.FAILURE, labels.MARKET
         )
+        self._bans = d.gauge(
+            "offering_bans",
+            "Bans on offerings that EC2 refused, by what was refused.",
+            labels.BAN_KIND,
+            labels.BAN_MARKET,
+            labels.BAN_STATE,
+        )
+        self._probes = d.counter(
+            "offering_probes_total", "Launches that tried whether a ban is over, by market.", labels.MARKET
+        )
+        self._held = d.gauge(
+            "nodes_held", "Nodes kept out of scheduling because every offering of their compute resource is banned."
+        )
         self._ready_seconds = d.histogram(
             "node_ready_seconds",
             "Time from seeing Slurm's demand to seeing slurmd registered.",
@@ -103,6 +120,32 @@ class Metrics:
             "Time from the instance's launch to the end of a boot phase.",
             BOOT_BUCKETS_S,
             labels.BOOT_PHASE,
+        )
+
+    def _declare_bounds(self) -> None:
+        d = self.declarations
+        self._quota = d.gauge(
+            "vcpu_quota", "Virtual CPUs that the account may run, where it is known.", labels.MARKET, labels.QUOTA_CLASS
+        )
+        self._v_cpus = d.gauge(
+            "vcpu_in_use",
+            "Virtual CPUs of this cluster's instances; others of the account count in the quota too.",
+            labels.MARKET,
+            labels.QUOTA_CLASS,
+        )
+        self._over_quota = d.counter(
+            "launches_over_quota_total",
+            "Launches that go over a quota by what is known before the call.",
+            labels.MARKET,
+            labels.QUOTA_CLASS,
+        )
+        self._rejected = d.gauge(
+            "offerings_rejected", "Spot offerings that are left out because they cost too much.", labels.QUEUE
+        )
+        self._facts_read = d.gauge(
+            "facts_last_read_timestamp_seconds",
+            "Unix time at which facts were last read from AWS; 0 before the first time.",
+            labels.FACTS,
         )
 
     def _declare_hooks(self) -> None:
@@ -133,9 +176,14 @@ class Metrics:
         for failure in FailureKind:
             for market in Market:
                 self._launch_errors.labels(failure, market)
+        for facts in labels.Facts:
+            self._facts_read.labels(facts)
         self.instances({})
         self.nodes({})
         self.claims({})
+        self.offering_bans({})
+        for market in Market:
+            self._probes.labels(market)
 
     # the process
 
@@ -202,6 +250,19 @@ class Metrics:
     def launch_error(self, kind: FailureKind, market: Market) -> None:
         self._launch_errors.labels(kind, market).inc()
 
+    def offering_bans(self, counts: Mapping[tuple[FailureKind, str, labels.BanState], int]) -> None:
+        """All at once, by kind, market (or `labels.ANY_MARKET`) and state: what is left out is 0."""
+        for kind in REMEMBERED:
+            for market in (*Market, labels.ANY_MARKET):
+                for state in labels.BanState:
+                    self._bans.labels(kind, market, state).set(counts.get((kind, market, state), 0))
+
+    def offering_probed(self, market: Market) -> None:
+        self._probes.labels(market).inc()
+
+    def nodes_held(self, count: int) -> None:
+        self._held.set(count)
+
     def node_ready(self, market: Market, seconds: float) -> None:
         """`seconds` from the round that saw the demand to the one that saw the node up."""
         self._ready_seconds.labels(market).observe(max(0.0, seconds))
@@ -210,6 +271,33 @@ class Metrics:
         """`seconds` after the instance's launch. An unknown phase (of another version) is ignored."""
         if phase in labels.BOOT_PHASE.values:
             self._boot_seconds.labels(phase).observe(max(0.0, seconds))
+
+    # bounds
+
+    def v_cpu_quotas(self, quotas: Quotas) -> None:
+        """All that are known; one that is not known any more disappears."""
+        self._quota.clear()
+        for key, v_cpus in quotas.items():
+            self._quota.labels(key.market, key.quota_class).set(v_cpus)
+
+    def v_cpus_in_use(self, used: VCpus) -> None:
+        """All at once: a quota that is left out disappears."""
+        self._v_cpus.clear()
+        for key, v_cpus in used.items():
+            self._v_cpus.labels(key.market, key.quota_class).set(v_cpus)
+
+    def launch_over_quota(self, key: QuotaKey) -> None:
+        self._over_quota.labels(key.market, key.quota_class).inc()
+
+    def offerings_rejected(self, counts: Mapping[QueueName, int]) -> None:
+        """All at once: a queue that is left out disappears."""
+        self._rejected.clear()
+        for queue, count in counts.items():
+            self._rejected.labels(self._queue(queue)).set(count)
+
+    def facts_read(self, facts: labels.Facts, at: float) -> None:
+        """`at` in epoch seconds."""
+        self._facts_read.labels(facts).set(at)
 
     # hooks
 

@@ -206,6 +206,16 @@ class TestCreateFleet:
         reply = ec2.create_fleet(**fleet(template, pool("c5.large", MaxPrice="0.0001"), market="spot"))
         assert errors_of(reply) == [("c5.large", "SpotMaxPriceTooLow")]
 
+    def test_the_bound_of_a_spot_request_is_the_on_demand_price_unless_it_names_one(self, serve: Any) -> None:
+        with serve(Scenario(prices={("c5.large", "us-east-1a", "spot"): 0.5})) as aws:
+            ec2 = aws.client("ec2")
+            template = make_template(ec2)
+            reply = ec2.create_fleet(**fleet(template, pool("c5.large"), market="spot"))
+            assert errors_of(reply) == [("c5.large", "SpotMaxPriceTooLow")]
+            reply = ec2.create_fleet(**fleet(template, pool("c5.large", MaxPrice="0.6"), market="spot"))
+            assert errors_of(reply) == []
+            ec2.close()
+
     def test_a_template_that_does_not_exist_is_refused(self, ec2: Any) -> None:
         assert refusal(ec2.create_fleet, **fleet("nowhere", pool("c5.large"))) == (
             "InvalidLaunchTemplateName.NotFoundException",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from clustermgtd.errors import ConflictError, FencedError
 from clustermgtd.model.claim import Launch
 from clustermgtd.model.ids import InstanceId, LaunchToken
+from clustermgtd.model.offering_memory import OfferingMemory
 from clustermgtd.ports.claim_store import Term
 from tests.fakes.faults import Faults
 
@@ -21,6 +22,7 @@ class FakeTable:
     holder: str = ""
     launches: dict[LaunchToken, Launch] = field(default_factory=dict)
     """Closed ones too."""
+    offerings: OfferingMemory = OfferingMemory()
     phases: dict[InstanceId, dict[str, float]] = field(default_factory=dict)
 
 
@@ -28,8 +30,9 @@ class FakeTable:
 class FakeClaimStore:
     table: FakeTable = field(default_factory=FakeTable)
     faults: Faults = field(default_factory=Faults)
-    """By method: `begin_term`, `confirm_term`, `load`, `put`, `boot_phases`."""
+    """By method: `begin_term`, `confirm_term`, `load`, `put`, `load_offerings`, `put_offerings`, `boot_phases`."""
     puts: int = 0
+    offering_puts: int = 0
     _epoch: int = 0
 
     async def begin_term(self, holder: str) -> Term:
@@ -59,6 +62,22 @@ class FakeClaimStore:
                 if (stored.version if stored else 0) != launch.version:
                     raise ConflictError(f"{launch.token}: version {launch.version} is not the stored one")
                 self.table.launches[launch.token] = written
+        return written
+
+    async def load_offerings(self) -> OfferingMemory:
+        with self.faults.around("load_offerings"):
+            return self.table.offerings
+
+    async def put_offerings(self, offerings: OfferingMemory) -> OfferingMemory:
+        self.offering_puts += 1
+        with self.faults.around("put_offerings"):
+            if self._epoch != self.table.epoch or not self._epoch:
+                raise FencedError(f"term {self._epoch} is over, {self.table.holder!r} writes now")
+            written = replace(offerings, version=offerings.version + 1)
+            if self.table.offerings != written:
+                if self.table.offerings.version != offerings.version:
+                    raise ConflictError(f"offerings: version {offerings.version} is not the stored one")
+                self.table.offerings = written
         return written
 
     async def boot_phases(self, instances: Iterable[InstanceId]) -> Mapping[InstanceId, Mapping[str, float]]:

@@ -57,12 +57,13 @@ class FakeJob:
     begin_at: float = 0.0
     ends_at: float = 0.0
     restarts: int = 0
+    account: str = ""
 
     def shown(self, now: float) -> Job:
         reason = "None"
         if self.state == "PENDING":
             reason = "BeginTime" if self.begin_at > now else "Resources"
-        return Job(self.id, self.state, reason, self.queue, "alice", self.nodes, self.restarts, 1)
+        return Job(self.id, self.state, reason, self.queue, "alice", self.nodes, self.restarts, 1, self.account)
 
 
 class FakeScheduler:
@@ -148,6 +149,24 @@ class FakeScheduler:
                     node.is_down, node.reason = False, ""
             self._raise_unknown(names)
 
+    async def hold(self, nodes: Iterable[NodeName], reason: str) -> None:
+        with self.faults.around("hold"):
+            names = sorted(set(nodes))
+            for node in self._known(names):
+                if node.job is None and not node.is_down and node.flags & {_F.POWERED_DOWN, _F.POWERING_DOWN}:
+                    node.address = PARKED if node.address == node.name else node.address
+                    node.flags.add(_F.DRAIN)
+                    node.reason = reason
+
+    async def release(self, nodes: Iterable[NodeName]) -> None:
+        with self.faults.around("release"):
+            names = sorted(set(nodes))
+            for node in self._known(names):
+                if _F.DRAIN in node.flags:
+                    node.flags.discard(_F.DRAIN)
+                    node.reason = ""
+            self._raise_unknown(names)
+
     async def assign_addresses(self, addresses: Iterable[tuple[NodeName, str]]) -> None:
         with self.faults.around("assign_addresses"):
             by_name = dict(addresses)
@@ -167,8 +186,9 @@ class FakeScheduler:
 
     # what users, nodes and time do
 
-    def submit(self, size: int, *, seconds: float = 60.0) -> JobId:
-        job = FakeJob(JobId(len(self._jobs) + 1), next(iter(self._nodes.values())).queue, size, seconds)
+    def submit(self, size: int, *, seconds: float = 60.0, account: str = "") -> JobId:
+        queue = next(iter(self._nodes.values())).queue
+        job = FakeJob(JobId(len(self._jobs) + 1), queue, size, seconds, account=account)
         self._jobs[job.id] = job
         return job.id
 

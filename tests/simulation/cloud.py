@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 
 from clustermgtd.adapters.aws.error_codes import kind_of
-from clustermgtd.errors import PermanentError, ThrottledError, TransientError
+from clustermgtd.errors import ConfigurationError, PermanentError, ThrottledError, TransientError
 from clustermgtd.lab.ec2.model import Ec2Model
 from clustermgtd.lab.ec2.records import (
     Ec2Error,
@@ -32,15 +32,20 @@ class Cloud:
 
     def __init__(self, scenario: Scenario, rng: random.Random) -> None:
         self.model = Ec2Model(scenario, rng)
+        self.refuses_until = 0.0
+        """Somebody broke the permissions: first calls of launches are refused for good until then."""
 
     def launch(self, launch: Launch, now: float, client_token: str | None = None) -> LaunchResult:
         """CreateFleet; `client_token` replaces the launch's own only to plant a bug."""
+        if now < self.refuses_until and launch.attempts == 1:
+            raise ConfigurationError("You are not authorized to perform this operation.", code="UnauthorizedOperation")
         request = launch.request
         options = MarketOptions(
             strategy="lowest-price",
             min_target=request.minimum if request.minimum > 1 else 0,
             single_instance_type=request.minimum > 1 and len({o.instance_type for o in request.offerings}) == 1,
             single_zone=request.minimum > 1 and len({o.subnet for o in request.offerings}) == 1,
+            reservations_first=True,
         )
         overrides = tuple(FleetOverride(o.instance_type, o.subnet) for o in request.offerings)
         try:
@@ -52,11 +57,12 @@ class Cloud:
                     on_demand=options,
                     spot=options,
                     client_token=launch.token if client_token is None else client_token,
-                    instance_tags={TOKEN_TAG: launch.token},
+                    instance_tags={TOKEN_TAG: launch.token, **dict(request.job_tags.values)},
                 ),
                 now,
             )
         except Ec2Error as error:
+            assert error.code != "IdempotentParameterMismatch", f"{launch.token} was replayed as another request"
             raise _translated(error) from error
         return LaunchResult(
             tuple(
@@ -102,6 +108,8 @@ class Cloud:
         """No fault and no throttle from now on; the read lag stays."""
         model = self.model
         model.scenario = replace(model.scenario, faults=Faults())
+        model.capacity._quotas = {}
+        self.refuses_until = 0.0
         model._life._scenario = model.scenario
         for name in model.scenario.request_buckets:
             model.set_bucket("request", name, None, now)
@@ -119,6 +127,8 @@ def _translated(error: Ec2Error) -> Exception:
         return ThrottledError(str(error), code=error.code)
     if kind in RETRIED or error.code == "ReplyLost":
         return TransientError(str(error), code=error.code)
+    if kind is FailureKind.CONFIGURATION:
+        return ConfigurationError(str(error), code=error.code)
     return PermanentError(str(error), code=error.code)
 
 

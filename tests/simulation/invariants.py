@@ -6,7 +6,10 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from clustermgtd.model.action import Action, Reason
+from clustermgtd.model.claim import ClaimState, Launch
+from clustermgtd.model.failure import RETRIED
 from clustermgtd.model.ids import InstanceId, NodeName
+from tests.simulation.shortages import check_bans
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -15,7 +18,8 @@ OPERATOR_REASONS = ("bad dimm", "operator: broken fan")
 
 
 def check_after_step(world: World) -> None:
-    """Safety of the state: no leak, no double backing."""
+    """Safety of the state: no leak, no double backing, no ban without an end."""
+    check_bans(world)
     launches = list(world.table.items.values())
     live = world.cloud.live()
     named = {c.instance: c for launch in launches for c in launch.claims if c.instance and c.holds_instance}
@@ -51,6 +55,21 @@ def check_termination(world: World, instances: tuple[InstanceId, ...], reason: R
                 continue
             is_running = world.slurm.jobs[node.job].state == "RUNNING" and node.power == "up" and node.responds
             assert not is_running, f"{instance} runs job {node.job} on {node.name} and is ended: {reason}"
+
+
+def check_gangs(before: Launch, after: Launch) -> int:
+    """A reply serves a job that takes no parts whole or not at all; returns how many jobs were not served."""
+    settled = {claim.node: claim for claim in after.claims}
+    waiting = {claim.node for claim in before.claims if claim.state is ClaimState.REQUESTED}
+    unserved = 0
+    for gang in after.gangs:
+        claims = [settled[node] for node in gang.nodes if node in waiting]
+        got = sum(claim.state is ClaimState.LAUNCHED for claim in claims)
+        is_final = not any(claim.failure in RETRIED for claim in claims)
+        unserved += len(claims) > 1 and not got
+        assert gang.takes_part or not is_final or got in (0, len(claims)), f"job {gang.job}: {got} of {len(claims)}"
+    assert not any(claim.state is ClaimState.REQUESTED for claim in after.claims)
+    return unserved
 
 
 def check_node_update(world: World, nodes: tuple[NodeName, ...], action: Action) -> None:

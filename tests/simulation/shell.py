@@ -13,15 +13,17 @@ from typing import Any
 import async_solipsism
 
 from clustermgtd.errors import FencedError, TransientError
-from clustermgtd.model.action import Action, TerminateInstances
+from clustermgtd.model.action import Action, StartLaunch, TerminateInstances
 from clustermgtd.model.claim import Launch, LaunchResult, TerminateResult
 from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName
 from clustermgtd.model.instance import Instance
 from clustermgtd.model.job import Job
 from clustermgtd.model.node import Node
+from clustermgtd.model.offering_memory import OfferingMemory
 from clustermgtd.model.snapshot import Plan, Snapshot
 from clustermgtd.ports.claim_store import Term
 from clustermgtd.ports.scheduler import SchedulerView
+from clustermgtd.reconcile.governor import Buckets, GovernedFleet
 from clustermgtd.reconcile.ledger import Ledger
 from clustermgtd.reconcile.loop import Loop, Pace
 from tests.simulation.invariants import check_after_step, check_node_update, check_termination
@@ -46,7 +48,7 @@ class Latency:
         self._world = world
 
     async def __call__(self) -> None:
-        await asyncio.sleep(self._world.rng.choice([0.01, 0.2, 3.0]))
+        await asyncio.sleep(self._world.rng.choice(self._world.latencies_s))
         self._world.pass_to(VirtualClock().now())
 
 
@@ -103,6 +105,20 @@ class WorldStore:
             raise TransientError("the table did not answer, stored all the same")
         return stored
 
+    async def load_offerings(self) -> OfferingMemory:
+        return self._world.table.offerings
+
+    async def put_offerings(self, offerings: OfferingMemory) -> OfferingMemory:
+        await self._latency()
+        draw = 1.0 if self._world.is_healed else self._world.rng.random()
+        if draw < 0.01:
+            raise TransientError("the table did not answer, nothing stored")
+        stored = self._world.table.put_offerings(offerings, self._epoch)
+        await self._latency()
+        if draw < 0.02:
+            raise TransientError("the table did not answer, stored all the same")
+        return stored
+
     async def boot_phases(self, instances: Iterable[InstanceId]) -> Mapping[InstanceId, Mapping[str, float]]:
         return {}
 
@@ -136,6 +152,12 @@ class WorldScheduler:
     async def return_to_service(self, nodes: Iterable[NodeName]) -> None:
         await self._update(nodes, self._slurm.return_to_service)
 
+    async def hold(self, nodes: Iterable[NodeName], reason: str) -> None:
+        await self._update(nodes, lambda name: self._slurm.hold(name, reason))
+
+    async def release(self, nodes: Iterable[NodeName]) -> None:
+        await self._update(nodes, self._slurm.release)
+
     async def assign_addresses(self, addresses: Iterable[tuple[NodeName, str]]) -> None:
         for name, address in addresses:
             self._slurm.assign_address(name, address)
@@ -161,6 +183,9 @@ class Checks:
 
     def tick_done(self, snapshot: Snapshot, plan: Plan, duration_s: float) -> None:
         check_after_step(self._world)
+        for action in plan.actions:
+            if isinstance(action, StartLaunch) and action.launch.version == 0:
+                self._world.market.check(action.launch, self._world.mark_seen_after_s)
         self.quiet = 0 if plan.actions else self.quiet + 1
 
     def tick_failed(self, error: Exception, duration_s: float) -> None:
@@ -204,9 +229,14 @@ def run_shell(seed: int, duration_s: float = 1500.0) -> World:
 async def _daemon(world: World, checks: Checks) -> None:
     ledger = Ledger(WorldStore(world))
     await ledger.begin("simulated")
-    loop = Loop(CheckedFleet(world), CheckedScheduler(world), ledger, VirtualClock(), checks)
+    clock = VirtualClock()
+    fleet = GovernedFleet(
+        CheckedFleet(world), Buckets(world.limits, clock), clock, page_size=world.rng.choice([2, 500])
+    )
+    loop = Loop(fleet, CheckedScheduler(world), ledger, clock, checks, fleet)
+    loop.subnets = world.subnets
     try:
-        await loop.run(lambda: world.policy, Pace)
+        await loop.run(lambda: world.market.policy(world.policy), Pace)
     except* FencedError:
         world.note("a former daemon stops: fenced")
 

@@ -74,7 +74,15 @@ class SimJob:
         held = self.state == "PENDING" and self.begin_at > now
         reason = "BeginTime" if held else "Resources" if self.state == "PENDING" else "None"
         return Job(
-            self.id, self.state, reason, self.queue, "alice", tuple(sorted(self.nodes)), self.restarts, priority=self.id
+            self.id,
+            self.state,
+            reason,
+            self.queue,
+            "alice",
+            tuple(sorted(self.nodes)),
+            self.restarts,
+            priority=self.id,
+            account="physics" if self.id % 3 else "",
         )
 
 
@@ -124,7 +132,7 @@ class SimSlurm:
             self._requeue_on(node, now)
             node.power, node.is_down, node.reason = "down", True, "ResumeTimeout reached [slurm@2026]"
         elif node.power == "powering-down" and now >= node.suspend_deadline:
-            node.power, node.is_down, node.is_draining = "down", False, False
+            node.power, node.is_down = "down", False
             node.is_power_down_asked, node.backing, node.address = False, "", ""
         elif node.power == "down" and node.job is not None and not node.is_down:
             self._power_up(node, now)
@@ -139,7 +147,9 @@ class SimSlurm:
                 self._suspend(node, now)
 
     def _suspend(self, node: SimNode, now: float) -> None:
+        """`idle_on_node_suspend`: DOWN and a drain end here, the reason stays; a drain that comes later holds."""
         node.power, node.suspend_deadline = "powering-down", now + self.suspend_timeout
+        node.is_down, node.is_draining = False, False
 
     def _schedule(self, now: float) -> None:
         for job in self.jobs.values():
@@ -225,6 +235,16 @@ class SimSlurm:
         node = self.nodes[name]
         if node.power == "down":
             node.is_down, node.reason = False, ""
+
+    def hold(self, name: NodeName, reason: str) -> None:
+        node = self.nodes[name]
+        if node.job is None and not node.is_down and node.power in ("down", "powering-down"):
+            node.is_draining, node.reason = True, reason
+
+    def release(self, name: NodeName) -> None:
+        node = self.nodes[name]
+        if node.is_draining:
+            node.is_draining, node.reason = False, ""
 
     def lift_requeue_hold(self, job_id: JobId) -> None:
         job = self.jobs[job_id]

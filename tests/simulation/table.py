@@ -7,6 +7,7 @@ from dataclasses import replace
 from clustermgtd.errors import ConflictError, FencedError
 from clustermgtd.model.claim import BACKED, Launch
 from clustermgtd.model.ids import InstanceId, LaunchToken, NodeName
+from clustermgtd.model.offering_memory import OfferingMemory
 
 
 class Table:
@@ -15,6 +16,7 @@ class Table:
     def __init__(self) -> None:
         self.epoch = 0
         self.items: dict[LaunchToken, Launch] = {}
+        self.offerings = OfferingMemory()
 
     def begin_term(self) -> int:
         self.epoch += 1
@@ -34,6 +36,14 @@ class Table:
             raise ConflictError(f"{launch.token}: stored version {version}, expected {launch.version}")
         self.items[launch.token] = replace(launch, version=version + 1)
         return self.items[launch.token]
+
+    def put_offerings(self, offerings: OfferingMemory, epoch: int) -> OfferingMemory:
+        self.confirm_term(epoch)
+        written = replace(offerings, version=offerings.version + 1)
+        if self.offerings != written and self.offerings.version != offerings.version:
+            raise ConflictError(f"offerings: stored version {self.offerings.version}, expected {offerings.version}")
+        self.offerings = written
+        return written
 
     def open_launches(self) -> dict[LaunchToken, Launch]:
         return {token: launch for token, launch in sorted(self.items.items()) if launch.is_open}

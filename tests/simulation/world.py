@@ -7,24 +7,31 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
+from clustermgtd.decide.budget import EC2_DEFAULTS, UNLIMITED, BucketName, Limit
 from clustermgtd.decide.outcome import attempted, with_failure, with_result
 from clustermgtd.decide.plan import decide
-from clustermgtd.errors import ConflictError, FencedError, PermanentError, TransientError
+from clustermgtd.errors import ConfigurationError, ConflictError, FencedError, PermanentError, TransientError
 from clustermgtd.lab.ec2.buckets import Bucket
-from clustermgtd.lab.ec2.scenario import Faults, Scenario
+from clustermgtd.lab.ec2.scenario import Faults, ReservationSpec, Scenario
 from clustermgtd.model.action import (
     Action,
     AssignAddresses,
+    HoldNodes,
     LiftRequeueHold,
     PowerDownNodes,
     PowerUpNodes,
     RecordLaunch,
+    RecordOfferings,
+    ReleaseNodes,
     ReturnNodesToService,
     SetNodesDown,
     StartLaunch,
     TerminateInstances,
+    WithdrawLaunch,
 )
 from clustermgtd.model.claim import AllocationStrategy, Launch, LaunchTemplate
 from clustermgtd.model.failure import FailureKind
@@ -37,8 +44,10 @@ from clustermgtd.model.ids import (
     QueueName,
     SubnetId,
 )
-from clustermgtd.model.node import REASON_PREFIX
-from clustermgtd.model.offering import Market, Offering
+from clustermgtd.model.job import JobTag
+from clustermgtd.model.node import HOLD_MARK, REASON_PREFIX
+from clustermgtd.model.offering import Market, Offering, Subnet
+from clustermgtd.model.offering_memory import OfferingMemory
 from clustermgtd.model.policy import (
     ComputeResourceKey,
     ComputeResourcePolicy,
@@ -48,16 +57,26 @@ from clustermgtd.model.policy import (
 )
 from clustermgtd.model.snapshot import Memory, Plan, Snapshot
 from tests.simulation.cloud import Cloud
-from tests.simulation.invariants import check_after_step, check_node_update, check_termination
+from tests.simulation.invariants import check_after_step, check_gangs, check_node_update, check_termination
+from tests.simulation.price_market import PriceMarket
+from tests.simulation.shortages import ban_policy, check_launch, chosen_subnets, read_subnets, region_subnets
 from tests.simulation.slurm_model import SimNode, SimSlurm
 from tests.simulation.table import Table
 
 START = 1_700_000_000.0
-BUGS = frozenset({"no-launch-token", "grace-below-read-lag", "intent-after-launch"})
+Stored = TypeVar("Stored")
+BUGS = frozenset({"no-launch-token", "grace-below-read-lag", "intent-after-launch", "prices-ignored", "bans-ignored"})
 """Mistakes that can be planted to see the simulation catch them."""
 
 DAEMON_TROUBLE = ("crash", "rival")
-TROUBLE = ("kill", "spot", "drain", "down", "force", "power-up", "cancel", "capacity")
+TROUBLE = ("kill", "spot", "drain", "down", "force", "power-up", "cancel", "capacity", "prices", "configuration")
+
+
+_RESERVATIONS: tuple[dict[str, ReservationSpec], ...] = (
+    {},
+    {"cr-1": ReservationSpec("c5.large", "us-east-1a", 2)},
+    {"cr-1": ReservationSpec("m5.large", "us-east-1b", 1), "cr-2": ReservationSpec("m5.large", "us-east-1b", 3)},
+)
 
 
 class Crash(Exception):
@@ -70,10 +89,13 @@ class Daemon:
 
     epoch: int
     launches: dict[LaunchToken, Launch]
+    offerings: OfferingMemory
     memory: Memory = field(default_factory=Memory)
     next_launch: int = 0
     pending: dict[LaunchToken, float] = field(default_factory=dict)
-    """Launch calls in flight and when they get their answer."""
+    """Launch calls in flight and when they are made."""
+    waiting: set[LaunchToken] = field(default_factory=set)
+    """Those that wait for EC2's limits until then."""
     is_stale: bool = False
 
 
@@ -93,6 +115,10 @@ class World:
         self.read_lag = rng.choice([0.0, 5.0, 20.0, 60.0])
         self.scenario = Scenario(
             pools=self._pools(),
+            subnets=region_subnets(rng),
+            not_offered=frozenset(rng.choice([(), (("m5.large", "us-east-1b"),), (("c5.large", "us-east-1b"),)])),
+            quotas=rng.choice([{}, {"on-demand": 8}, {"spot": 6, "on-demand": 20}]),
+            capacity_reservations=_RESERVATIONS[self.seed % len(_RESERVATIONS)],
             boot_delay_s=rng.choice([1.0, 20.0, 60.0]),
             boot_jitter_s=rng.choice([0.0, 30.0]),
             read_lag_s=self.read_lag,
@@ -116,6 +142,7 @@ class World:
             ),
         )
         self.cloud = Cloud(self.scenario, rng)
+        self.limits = self._limits()
         self.slurm = SimSlurm(
             resume_timeout=rng.choice([120.0, 600.0]),
             suspend_timeout=rng.choice([30.0, 120.0]),
@@ -123,15 +150,20 @@ class World:
             now=self.now,
         )
         self.policy = self._policy()
+        self.market = PriceMarket(rng, [SubnetId(s) for s in sorted(self.scenario.subnets)[:2]], self.now)
+        self.market.is_ignored = "prices-ignored" in bugs
         self.table = Table()
         self.daemon: Daemon | None = None
         self.rival: Daemon | None = None
         self.foreign: dict[NodeName, str] = {}
         """Nodes with an operator's mark, and the mark."""
         self.foreign_since: dict[NodeName, float] = {}
+        self.latencies_s: Sequence[float] = (0.01, 0.2, 3.0)
+        """Of one way on the wire, where time is told by an event loop."""
         self.mark_seen_after_s = 0.0
         """How old an operator's mark must be for the daemon to have seen it; above 0 where observing takes time."""
         self.registered: set[InstanceId] = set()
+        self.subnets_read_at: float | None = None
         self.crash_rate = rng.choice([0.0, 0.01, 0.05])
 
     # set-up
@@ -145,16 +177,36 @@ class World:
             for market in ("on-demand", "spot")
         }
 
+    def _limits(self) -> Mapping[BucketName, Limit]:
+        """What the daemon believes of EC2's limits: the truth, far too much, or nothing at all."""
+        requests, resources = self.scenario.request_buckets, self.scenario.resource_buckets
+        truth = {
+            BucketName.DESCRIBE_REQUESTS: requests["non-mutating"],
+            BucketName.LAUNCH_REQUESTS: requests["mutating"],
+            BucketName.LAUNCH_INSTANCES: resources["RunInstances"],
+            BucketName.TERMINATE_REQUESTS: requests["TerminateInstances"],
+            BucketName.TERMINATE_INSTANCES: resources["TerminateInstances"],
+        }
+        beliefs: tuple[Mapping[BucketName, Limit], ...] = (
+            {name: Limit(bucket.size, bucket.refill_per_s) for name, bucket in truth.items()},
+            EC2_DEFAULTS,
+            dict.fromkeys(BucketName, UNLIMITED),
+        )
+        return self.rng.choice(beliefs)
+
     def _policy(self) -> Policy:
         rng = self.rng
         compute_resources: dict[ComputeResourceKey, ComputeResourcePolicy] = {}
         nodes: dict[NodeName, PlacedNode] = {}
-        for queue, types, market in (
-            ("od", ("c5.large",), Market.ON_DEMAND),
-            ("spot", ("c5.large", "m5.large"), Market.SPOT),
+        for queue, name, types, market in (
+            ("od", "alt", ("m5.large",), Market.ON_DEMAND),
+            ("od", "cr", ("c5.large",), Market.ON_DEMAND),
+            ("spot", "cr", ("c5.large", "m5.large"), Market.SPOT),
         ):
-            key = ComputeResourceKey(QueueName(queue), ComputeResourceName("cr"))
-            subnets = [SubnetId(s) for s in sorted(self.scenario.subnets)[: rng.choice([1, 2])]]
+            if name == "alt" and rng.random() < 0.5:
+                continue
+            key = ComputeResourceKey(QueueName(queue), ComputeResourceName(name))
+            subnets = chosen_subnets(rng)
             compute_resources[key] = ComputeResourcePolicy(
                 key,
                 LaunchTemplate("lt-1", "1"),
@@ -163,11 +215,11 @@ class World:
                 AllocationStrategy.LOWEST_PRICE,
             )
             for n in range(1, rng.choice([0, 0, 2]) + 1):
-                nodes[NodeName(f"{queue}-st-cr-{n}")] = PlacedNode(key, is_static=True)
+                nodes[NodeName(f"{queue}-st-{name}-{n}")] = PlacedNode(key, is_static=True)
             for n in range(1, rng.choice([3, 8]) + 1):
-                nodes[NodeName(f"{queue}-dy-cr-{n}")] = PlacedNode(key, is_static=False)
-        for name, placed in nodes.items():
-            self.slurm.nodes[name] = SimNode(name, placed.key.queue, placed.is_static)
+                nodes[NodeName(f"{queue}-dy-{name}-{n}")] = PlacedNode(key, is_static=False)
+        for node, placed in nodes.items():
+            self.slurm.nodes[node] = SimNode(node, placed.key.queue, placed.is_static)
         return Policy(
             compute_resources,
             nodes,
@@ -178,6 +230,8 @@ class World:
             orphan_grace_s=self.read_lag * 2 + 60.0,
             launch_timeout_s=self.read_lag * 2 + 120.0,
             terminate_retry_s=20.0,
+            bans=ban_policy(rng),
+            job_tags=tuple(JobTag) if self.seed % 2 else (),
         )
 
     def note(self, text: str) -> None:
@@ -232,9 +286,14 @@ class World:
         if self.is_healed or rng.random() > 0.2:
             return
         queue = rng.choice(["od", "spot"])
-        size = rng.randint(1, sum(1 for n in self.slurm.nodes.values() if n.queue == queue))
-        job = self.slurm.submit(QueueName(queue), size, rng.choice([1.0, 60.0, 600.0]))
-        self.note(f"job {job} wants {size} of {queue}")
+        nodes = sum(1 for n in self.slurm.nodes.values() if n.queue == queue)
+        if rng.random() < 0.1:
+            orders = [(min(size, nodes), 1.0) for size in (2, 1, 3, 2)]
+        else:
+            orders = [(rng.randint(1, nodes), rng.choice([1.0, 60.0, 600.0]))]
+        for size, duration in orders:
+            job = self.slurm.submit(QueueName(queue), size, duration)
+            self.note(f"job {job} wants {size} of {queue}")
 
     # trouble
 
@@ -271,16 +330,20 @@ class World:
             jobs = [j.id for j in self.slurm.jobs.values() if j.state not in ("COMPLETED", "CANCELLED")]
             if jobs:
                 self.slurm.cancel(rng.choice(jobs))
+        elif kind == "configuration":
+            self.cloud.refuses_until = self.now + rng.choice([5.0, 60.0])
         elif kind == "capacity":
             zone, market = rng.choice(["us-east-1a", "us-east-1b"]), rng.choice(["on-demand", "spot"])
             self.cloud.model.set_capacity(rng.choice(["c5.large", "m5.large"]), zone, market, rng.choice([None, 0, 3]))
+        elif kind == "prices":
+            self.market.move(self.now)
 
     def _mark(self, name: NodeName, mark: str) -> None:
         self.foreign[name], self.foreign_since[name] = mark, self.now
 
     def start_daemon(self) -> None:
         """A fresh process: what it knows is what the table knows."""
-        self.daemon = Daemon(self.table.begin_term(), self.table.open_launches())
+        self.daemon = Daemon(self.table.begin_term(), self.table.open_launches(), self.table.offerings)
 
     # the daemon
 
@@ -307,9 +370,19 @@ class World:
         self.table.confirm_term(daemon.epoch)
         if daemon.is_stale:
             daemon.launches, daemon.is_stale = self.table.open_launches(), False
+            daemon.offerings = self.table.offerings
         for token in [t for t, due in sorted(daemon.pending.items()) if due <= self.now]:
             del daemon.pending[token]
-            self._call(daemon, daemon.launches[token])
+            launch = daemon.launches[token]
+            if token in daemon.waiting:
+                daemon.waiting.remove(token)
+                try:
+                    launch = self._store(daemon, replace(launch, last_attempt_at=self.now))
+                except TransientError as error:
+                    self.note(f"{token} waited in vain: {error}")
+                    return None
+                self._maybe_crash()
+            self._call(daemon, launch)
         try:
             instances = self.cloud.instances(self.now)
         except TransientError:
@@ -323,12 +396,16 @@ class World:
             instances=instances,
             launches=dict(daemon.launches),
             in_flight=frozenset(daemon.pending),
+            waiting=frozenset(daemon.waiting),
             token_prefix=f"sim-{daemon.epoch}-",
             next_launch=daemon.next_launch,
             memory=daemon.memory,
+            offerings=replace(daemon.offerings, bans=()) if "bans-ignored" in self.bugs else daemon.offerings,
+            subnets=self.subnets(),
         )
-        plan = decide(snapshot, self.policy)
-        assert plan == decide(snapshot, self.policy), "the same snapshot gave two plans"
+        policy = self.market.policy(self.policy)
+        plan = decide(snapshot, policy)
+        assert plan == decide(snapshot, policy), "the same snapshot gave two plans"
         daemon.memory, daemon.next_launch = plan.memory, plan.next_launch
         for action in plan.actions:
             self._maybe_crash()
@@ -336,7 +413,7 @@ class World:
                 self._apply(daemon, action)
             except TransientError as error:
                 self.note(f"{type(action).__name__} failed: {error}")
-                if isinstance(action, RecordLaunch):
+                if isinstance(action, RecordLaunch | RecordOfferings):
                     return None
             except ConflictError as error:
                 if isinstance(error, FencedError):
@@ -349,16 +426,26 @@ class World:
         if not self.is_healed and self.rng.random() < self.crash_rate:
             raise Crash
 
-    def _store(self, daemon: Daemon, launch: Launch) -> Launch:
+    def subnets(self) -> Mapping[SubnetId, Subnet]:
+        """The newest reading of the subnets, up to five minutes old."""
+        if self.subnets_read_at is None or self.now - self.subnets_read_at >= 300.0:
+            self.subnets_read_at, self._subnets = self.now, read_subnets(self)
+        return self._subnets
+
+    def _written(self, daemon: Daemon, write: Callable[[], Stored]) -> Stored:
         """A conditional write that may time out before or after its effect."""
         timeout = 0.0 if self.is_healed else self.rng.random()
         if 0.0 < timeout < 0.02:
             daemon.is_stale = True
             raise TransientError("the table did not answer, nothing stored")
-        stored = self.table.put(launch, daemon.epoch)
+        stored = write()
         if 0.02 <= timeout < 0.04:
             daemon.is_stale = True
             raise TransientError("the table did not answer, stored all the same")
+        return stored
+
+    def _store(self, daemon: Daemon, launch: Launch) -> Launch:
+        stored = self._written(daemon, lambda: self.table.put(launch, daemon.epoch))
         if stored.is_open:
             daemon.launches[stored.token] = stored
         else:
@@ -369,10 +456,16 @@ class World:
         self.note(_text(action))
         self.counts[type(action).__name__] += 1
         match action:
+            case RecordOfferings(offerings):
+                daemon.offerings = self._written(daemon, lambda: self.table.put_offerings(offerings, daemon.epoch))
             case RecordLaunch(launch):
                 self._store(daemon, launch)
-            case StartLaunch(launch):
+            case StartLaunch(launch, reason):
+                check_launch(self, action, self.subnets())
+                self.counts[reason] += 1
                 self._start_launch(daemon, launch)
+            case WithdrawLaunch(token):
+                self._withdraw(daemon, token)
             case TerminateInstances(instances, reason):
                 check_termination(self, instances, reason)
                 self.cloud.terminate(instances, self.now)
@@ -383,6 +476,14 @@ class World:
                 self._maybe_crash()
                 for name in nodes:
                     self.slurm.power_down(name)
+            case HoldNodes(nodes, detail):
+                check_node_update(self, nodes, action)
+                for name in nodes:
+                    self.slurm.hold(name, f"{HOLD_MARK} {detail}")
+            case ReleaseNodes(nodes):
+                check_node_update(self, nodes, action)
+                for name in nodes:
+                    self.slurm.release(name)
             case PowerDownNodes(nodes):
                 check_node_update(self, nodes, action)
                 for name in nodes:
@@ -402,6 +503,8 @@ class World:
                     self.slurm.assign_address(name, address)
 
     def _start_launch(self, daemon: Daemon, launch: Launch) -> None:
+        if launch.version == 0:
+            self.market.check(launch, self.mark_seen_after_s)
         intent = attempted(launch, self.now)
         if "intent-after-launch" in self.bugs and launch.version == 0:
             result = self.cloud.launch(intent, self.now)
@@ -410,10 +513,22 @@ class World:
             return
         stored = self._store(daemon, intent)
         self._maybe_crash()
-        if not self.is_healed and self.rng.random() < 0.2:
+        draw = 1.0 if self.is_healed else self.rng.random()
+        if draw < 0.2:
             daemon.pending[stored.token] = self.now + self.rng.choice([1.0, 20.0])
+        elif draw < 0.3:
+            daemon.pending[stored.token] = self.now + self.rng.choice([20.0, 200.0, 1500.0])
+            daemon.waiting.add(stored.token)
         else:
             self._call(daemon, stored)
+
+    def _withdraw(self, daemon: Daemon, token: LaunchToken) -> None:
+        """A call that waits is not made; if it never was, that is known and recorded."""
+        daemon.waiting.remove(token)
+        del daemon.pending[token]
+        launch = daemon.launches[token]
+        if launch.attempts == 1:
+            self._store(daemon, with_failure(launch, FailureKind.THROTTLED, "", "withdrawn", self.now))
 
     def _call(self, daemon: Daemon, launch: Launch) -> None:
         """CreateFleet and the record of its answer."""
@@ -424,12 +539,17 @@ class World:
             self.note(f"CreateFleet {launch.token}: {error}")
             return
         except PermanentError as error:
-            self._store(daemon, with_failure(launch, FailureKind.CONFIGURATION, str(error), self.now))
-            return
+            kind = FailureKind.CONFIGURATION if isinstance(error, ConfigurationError) else FailureKind.UNKNOWN
+            self.note(f"CreateFleet {launch.token}: {error}")
+            settled = with_failure(launch, kind, error.code, str(error), self.now)
+        else:
+            codes = [error.code for error in result.errors]
+            self.note(f"CreateFleet {launch.token}: {[i.id for i in result.instances]} {codes}")
+            settled = with_result(launch, result, self.now)
+            self.counts["incomplete gang"] += check_gangs(launch, settled)
         self._maybe_crash()
-        self.note(f"CreateFleet {launch.token}: {[i.id for i in result.instances]} {[e.code for e in result.errors]}")
         try:
-            self._store(daemon, with_result(launch, result, self.now))
+            self._store(daemon, settled)
         except TransientError as error:
             self.note(f"record of {launch.token}: {error}")
 
@@ -441,6 +561,8 @@ class World:
         self.note("healed")
         self.rival = None
         self.cloud.end_trouble(self.now)
+        self.market.forget(self.now)
+        self.subnets_read_at = None
         for kind, zone, market in self.scenario.pools:
             self.cloud.model.set_capacity(kind, zone, market, None)
         for name in sorted(self.foreign):
@@ -461,9 +583,17 @@ class World:
             is_quiet = plan is not None and not plan.actions and not self.unsettled(self.daemon.launches)
             quiet = quiet + 1 if is_quiet else 0
             if quiet == 10:
-                return
+                return self._outlive_bans()
         assert self.daemon is not None
         raise AssertionError(f"no fixed point: {self.unsettled(self.daemon.launches)}")
+
+    def _outlive_bans(self) -> None:
+        """Long after the last refusal nothing is remembered."""
+        bans = self.policy.bans
+        assert self.daemon is not None
+        self.pass_time(max(*bans.steps_s, bans.unsupported_s, bans.configuration_s) + bans.forget_s)
+        self.tick(self.daemon)
+        assert self.table.offerings.bans == (), self.table.offerings.bans
 
     def unsettled(self, launches: dict[LaunchToken, Launch]) -> list[str]:
         """What keeps the world from being as everybody wants it."""
@@ -473,6 +603,7 @@ class World:
         live = self.cloud.live()
         return [
             *(f"job {j.id} is {j.state}" for j in jobs),
+            *(f"{n.name} is held" for n in nodes if n.is_draining),
             *(f"{n.name} is {n.power}" for n in nodes if n.is_static and n.power != "up"),
             *(f"{n.name} is {n.power}" for n in nodes if not n.is_static and n.power != "down"),
             *([f"{len(live)} live instances for {len(static)} static nodes"] if len(live) != len(static) else []),

@@ -1,15 +1,17 @@
-"""A launch as stored text: versioned JSON, validated when it is read, compressed when it is long."""
+"""Launches and what is known about offerings as stored text: versioned JSON, validated when read, compressed."""
 
 from __future__ import annotations
 
 import json
 import zlib
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from clustermgtd.errors import PermanentError
 from clustermgtd.model.claim import Launch
+from clustermgtd.model.offering_memory import OfferingMemory
 
 BODY_VERSION = 1
 """Grows when a change is made that the reader below cannot take; a field with a default needs no new version."""
@@ -26,13 +28,20 @@ class _Body:
     launch: Launch
 
 
+@dataclass(frozen=True, slots=True)
+class _OfferingsBody:
+    body_version: int
+    offerings: OfferingMemory
+
+
 _BODY: TypeAdapter[_Body] = TypeAdapter(_Body)
+_OFFERINGS: TypeAdapter[_OfferingsBody] = TypeAdapter(_OfferingsBody)
+_T = TypeVar("_T")
 
 
 def encode(launch: Launch) -> str | bytes:
     """The body of a record: JSON, or zlib-compressed JSON if that is long. The stored version is not part of it."""
-    text = _BODY.dump_json(_Body(BODY_VERSION, replace(launch, version=0)))
-    return zlib.compress(text, level=6) if len(text) > TEXT_MAX_BYTES else text.decode()
+    return _short(_BODY.dump_json(_Body(BODY_VERSION, replace(launch, version=0))))
 
 
 def decode(body: str | bytes, version: int) -> Launch:
@@ -41,13 +50,34 @@ def decode(body: str | bytes, version: int) -> Launch:
     Raises:
         PermanentError: a newer daemon wrote it, or it is damaged. The record is never guessed at.
     """
+    return replace(_read(_BODY, body).launch, version=version)
+
+
+def encode_offerings(offerings: OfferingMemory) -> str | bytes:
+    """The body of the record of offerings, as `encode`."""
+    return _short(_OFFERINGS.dump_json(_OfferingsBody(BODY_VERSION, replace(offerings, version=0))))
+
+
+def decode_offerings(body: str | bytes, version: int) -> OfferingMemory:
+    """What is known about offerings, with the record's version.
+
+    Raises:
+        PermanentError: as `decode`.
+    """
+    return replace(_read(_OFFERINGS, body).offerings, version=version)
+
+
+def _short(text: bytes) -> str | bytes:
+    return zlib.compress(text, level=6) if len(text) > TEXT_MAX_BYTES else text.decode()
+
+
+def _read(adapter: TypeAdapter[_T], body: str | bytes) -> _T:
     try:
         text = body.encode() if isinstance(body, str) else _inflated(body)
         _refuse_newer(text)
-        launch = _BODY.validate_json(text, strict=True).launch
+        return adapter.validate_json(text, strict=True)
     except (ValueError, zlib.error, ValidationError) as error:
         raise PermanentError(f"a claim record cannot be read: {error}", code="BodyDamaged") from error
-    return replace(launch, version=version)
 
 
 def _refuse_newer(text: bytes) -> None:

@@ -2,12 +2,14 @@
 
 botocore's own parser builds every field of every instance and holds the event loop for half a second per thousand of
 them. This one pulls what `Instance` needs while the text streams through expat, and lets the loop run between chunks.
+Texts are interned: thousands of instances share their type, subnet and tags, and the next reading says the same again.
 """
 
 from __future__ import annotations
 
 import asyncio
 from datetime import datetime
+from sys import intern
 from xml.parsers import expat
 
 from clustermgtd.adapters.aws.tags import COMPUTE_RESOURCE, LAUNCH_TOKEN, QUEUE
@@ -89,11 +91,11 @@ class Page:
 
     def _keep(self, path: str, text: str) -> None:
         if path in _FIELDS:
-            self._fields[path[len(_INSTANCE) + 1 :]] = text
+            self._fields[path[len(_INSTANCE) + 1 :]] = intern(text)
         elif path == f"{_TAG}/key":
-            self._tag_key = text
+            self._tag_key = intern(text)
         elif path == f"{_TAG}/value":
-            self._tag_value = text
+            self._tag_value = intern(text)
         elif path == f"{_REPLY}/nextToken":
             self.next_token = text
         else:

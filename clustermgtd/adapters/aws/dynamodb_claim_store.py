@@ -12,7 +12,7 @@ from typing import Any
 import botocore.exceptions
 
 from clustermgtd.adapters.aws.claim_table import EXPIRES_AT, KEY, ensure_table
-from clustermgtd.adapters.aws.codec import decode, encode
+from clustermgtd.adapters.aws.codec import decode, decode_offerings, encode, encode_offerings
 from clustermgtd.adapters.aws.error_codes import error_from
 from clustermgtd.adapters.aws.session import AwsSession
 from clustermgtd.errors import (
@@ -26,9 +26,11 @@ from clustermgtd.errors import (
 )
 from clustermgtd.model.claim import BACKED, Launch
 from clustermgtd.model.ids import InstanceId, LaunchToken
+from clustermgtd.model.offering_memory import OfferingMemory
 from clustermgtd.ports.claim_store import Term
 
 LEADER_ID = "leader"
+OFFERINGS_ID = "offerings"
 CALL_DEADLINE_S = 15.0
 CLOSED_KEPT_S = 7 * 24 * 3600
 GET_BATCH_MAX = 100
@@ -118,6 +120,35 @@ class DynamoDbClaimStore:
             self._read.pop(written.token, None)
         return written
 
+    async def load_offerings(self) -> OfferingMemory:
+        """One consistent GetItem."""
+        item = await self._get(OFFERINGS_ID)
+        return OfferingMemory() if item is None else _offerings(item)
+
+    async def put_offerings(self, offerings: OfferingMemory) -> OfferingMemory:
+        """One TransactWriteItems of two items."""
+        if not self._epoch:
+            raise FencedError("no term was begun")
+        written = replace(offerings, version=offerings.version + 1)
+        body = encode_offerings(written)
+        record: _Item = {
+            KEY: {"S": OFFERINGS_ID},
+            "Version": {"N": str(written.version)},
+            "Epoch": {"N": str(self._epoch)},
+            "Body": {"S": body} if isinstance(body, str) else {"B": body},
+        }
+        transaction = [
+            {"ConditionCheck": self._fence | {"ExpressionAttributeValues": self._epoch_value}},
+            {"Put": self._versioned(record, written.version)},
+        ]
+        async with self._writing:
+            try:
+                await self._call("transact_write_items", {"TransactItems": transaction})
+            except ConflictError as error:
+                if isinstance(error, FencedError) or await self.load_offerings() != written:
+                    raise
+        return written
+
     async def boot_phases(self, instances: Iterable[InstanceId]) -> Mapping[InstanceId, Mapping[str, float]]:
         """One BatchGetItem per hundred instances."""
         items = await self._get_many([f"boot#{instance}" for instance in sorted(set(instances))])
@@ -129,20 +160,33 @@ class DynamoDbClaimStore:
         }
 
     def _transaction(self, written: Launch) -> list[_Item]:
-        values: _Item = {":epoch": {"N": str(self._epoch)}}
-        fence: _Item = {"Key": _key(LEADER_ID), "ConditionExpression": "Epoch = :epoch", "TableName": self._table}
+        values = self._epoch_value
+        fence = self._fence
         verb = "ConditionCheck"
         if written.version == 1 or not written.is_open:
             verb = "Update"
             fence["UpdateExpression"] = f"{'ADD' if written.is_open else 'DELETE'} OpenLaunches :token"
             values[":token"] = {"SS": [written.token]}
-        record: _Item = {"TableName": self._table, "Item": self._record(written)}
-        if written.version == 1:
-            record["ConditionExpression"] = f"attribute_not_exists({KEY})"
-        else:
-            record["ConditionExpression"] = "Version = :version"
-            record["ExpressionAttributeValues"] = {":version": {"N": str(written.version - 1)}}
+        record = self._versioned(self._record(written), written.version)
         return [{verb: fence | {"ExpressionAttributeValues": values}}, {"Put": record}]
+
+    @property
+    def _fence(self) -> _Item:
+        return {"Key": _key(LEADER_ID), "ConditionExpression": "Epoch = :epoch", "TableName": self._table}
+
+    @property
+    def _epoch_value(self) -> _Item:
+        return {":epoch": {"N": str(self._epoch)}}
+
+    def _versioned(self, item: _Item, version: int) -> _Item:
+        """A Put that succeeds only over the version before."""
+        put: _Item = {"TableName": self._table, "Item": item}
+        if version == 1:
+            return put | {"ConditionExpression": f"attribute_not_exists({KEY})"}
+        return put | {
+            "ConditionExpression": "Version = :version",
+            "ExpressionAttributeValues": {":version": {"N": str(version - 1)}},
+        }
 
     def _record(self, written: Launch) -> _Item:
         body = encode(written)
@@ -218,6 +262,11 @@ def _why_cancelled(error: ClustermgtdError) -> ClustermgtdError:
         if code != "None":
             return error_from(code, str(error), request_id=error.request_id)
     return error
+
+
+def _offerings(item: _Item) -> OfferingMemory:
+    body = item["Body"]
+    return decode_offerings(body["S"] if "S" in body else body["B"], int(item["Version"]["N"]))
 
 
 def _key(id: str) -> _Item:

@@ -125,12 +125,14 @@ _CALL_CLASSES: dict[str, type[ClustermgtdError]] = {
     "InvalidInstanceID.NotFound": NotFoundError,
     "InvalidLaunchTemplateName.NotFoundException": NotFoundError,
     "ResourceNotFoundException": NotFoundError,
+    "NoSuchResourceException": NotFoundError,
     # somebody else was faster
     "ConditionalCheckFailed": ConflictError,
     "ConditionalCheckFailedException": ConflictError,
     "ResourceInUseException": ConflictError,
     "TransactionCanceledException": ConflictError,  # where its reasons say no more
     "InvalidLaunchTemplateName.AlreadyExistsException": ConflictError,
+    "InvalidPlacementGroup.Duplicate": ConflictError,
     # our own bugs, which no human can mend in a configuration file
     "IdempotentParameterMismatch": PermanentError,
     "IdempotentParameterMismatchException": PermanentError,

@@ -21,7 +21,6 @@ from clustermgtd.model.offering import Market, Offering
 
 MINIMUM_MAX = 1000
 """EC2's bound of MinTargetCapacity."""
-_TAG_VALUE_MAX = 256
 
 _SPOT_STRATEGIES = {
     AllocationStrategy.LOWEST_PRICE: "lowest-price",
@@ -75,6 +74,8 @@ def create_fleet_parameters(launch: Launch, cluster_name: str) -> dict[str, Any]
         case Market.ON_DEMAND:
             parameters["OnDemandOptions"] = {
                 "AllocationStrategy": _ON_DEMAND_STRATEGIES[request.strategy],
+                # what is reserved is paid for already, whichever of the types it is
+                "CapacityReservationOptions": {"UsageStrategy": "use-capacity-reservations-first"},
                 **_all_or_nothing(request),
             }
         case Market.CAPACITY_BLOCK:
@@ -146,13 +147,16 @@ def _marks(launch: Launch, cluster_name: str) -> list[dict[str, str]]:
     }
     if request.jobs:
         marks[tags.JOBS] = _joined([str(job) for job in request.jobs])
+    marks |= {tags.JOB_TAGS[tag]: tags.value_of(value) for tag, value in request.job_tags.values}
+    if request.job_tags.is_shared:
+        marks[tags.SHARED] = "true"
     return [{"Key": key, "Value": value} for key, value in sorted(marks.items())]
 
 
 def _joined(words: list[str]) -> str:
     """As many words as a tag's value holds."""
     text = " ".join(words)
-    return text if len(text) <= _TAG_VALUE_MAX else text[: _TAG_VALUE_MAX + 1].rpartition(" ")[0]
+    return text if len(text) <= tags.VALUE_MAX else text[: tags.VALUE_MAX + 1].rpartition(" ")[0]
 
 
 def _named_offering(request: LaunchRequest, fields: Mapping[str, Any]) -> Offering | None:

@@ -7,47 +7,47 @@ finds what it was intended with. With an unchanged configuration only describing
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from clustermgtd.adapters.aws import tags
+from clustermgtd.adapters.aws import placement_groups, tags
+from clustermgtd.adapters.aws.instance_facts import instance_facts
 from clustermgtd.adapters.aws.session import AwsSession
+from clustermgtd.adapters.aws.template_data import template_data
 from clustermgtd.errors import ConfigurationError, ConflictError, TransientError
 from clustermgtd.model.claim import LaunchTemplate
 from clustermgtd.model.policy import ComputeResourceKey
 from clustermgtd.model.template import TemplateSpec
 
 CALL_DEADLINE_S = 20.0
-USER_DATA_MAX_BYTES = 16 * 1024
 _NAMES_PER_CALL = 100
 _NAME_MAX = 128
 _ONLY_VERSION = "1"
 _LOOKS_MAX = 5
 _LOOK_INTERVAL_S = 1.0
-_METADATA_TAG_KEY = re.compile(r"[A-Za-z0-9+\-=.,_:@]{1,128}")
 
 
 async def ensure(
     session: AwsSession, cluster_name: str, specs: Mapping[ComputeResourceKey, TemplateSpec]
 ) -> Mapping[ComputeResourceKey, LaunchTemplate]:
-    """A template in EC2 for every spec. Two daemons may do this at once.
+    """A template in EC2 for every spec, and the placement groups that they name. Two daemons may do this at once.
 
     Raises:
-        ConfigurationError: an image does not exist, a tag cannot be shown to the instance, user data is too long, or
-            a permission is missing.
+        ConfigurationError: an image, an instance type or a named placement group does not exist, a tag cannot be
+            shown to the instance, user data is too long, the types cannot do what is asked, or a permission is missing.
         TransientError: EC2 did not answer, or does not show a template yet that another daemon made.
     """
     if not specs:
         return {}
     devices = await _root_devices(session, sorted({spec.image_id for spec in specs.values()}))
+    facts = await instance_facts(session, {name for spec in specs.values() for name in spec.instance_types})
     wanted: dict[str, tuple[ComputeResourceKey, dict[str, Any]]] = {}
     for key, spec in specs.items():
-        data = template_data(spec, devices[spec.image_id])
+        data = template_data(spec, devices[spec.image_id], [facts[name] for name in spec.instance_types])
         wanted[template_name(cluster_name, key, data)] = (key, data)
+    await placement_groups.ensure(session, cluster_name, specs.values())
     found = await _ids_by_name(session, sorted(wanted))
     for name, (key, data) in wanted.items():
         if name not in found:
@@ -61,75 +61,6 @@ def template_name(cluster_name: str, key: ComputeResourceKey, data: Mapping[str,
     digest = hashlib.sha256(content.encode()).hexdigest()[:16]
     prefix = f"{cluster_name}-{key.queue}-{key.name}"[: _NAME_MAX - len(digest) - 1]
     return f"{prefix}-{digest}"
-
-
-def template_data(spec: TemplateSpec, root_device: str) -> dict[str, Any]:
-    """EC2's LaunchTemplateData for a spec whose image has its root volume at `root_device`.
-
-    Raises:
-        ConfigurationError: EC2 would refuse every launch with it.
-    """
-    data: dict[str, Any] = {
-        "ImageId": spec.image_id,
-        "InstanceInitiatedShutdownBehavior": "terminate",
-        "MetadataOptions": {
-            "HttpEndpoint": "enabled",
-            "HttpTokens": "required",
-            "HttpPutResponseHopLimit": 1,
-            "InstanceMetadataTags": "enabled",
-        },
-        "Monitoring": {"Enabled": spec.detailed_monitoring},
-        "BlockDeviceMappings": [{"DeviceName": root_device, "Ebs": _root_volume(spec)}],
-        "TagSpecifications": [{"ResourceType": kind, "Tags": _tags(spec)} for kind in ("instance", "volume")],
-    }
-    if spec.assign_public_ip is None:
-        if spec.security_groups:
-            data["SecurityGroupIds"] = list(spec.security_groups)
-    else:
-        interface: dict[str, Any] = {"DeviceIndex": 0, "AssociatePublicIpAddress": spec.assign_public_ip}
-        data["NetworkInterfaces"] = [
-            interface | ({"Groups": list(spec.security_groups)} if spec.security_groups else {})
-        ]
-    if spec.instance_profile:
-        data["IamInstanceProfile"] = {
-            "Arn" if spec.instance_profile.startswith("arn:") else "Name": spec.instance_profile
-        }
-    if spec.key_name:
-        data["KeyName"] = spec.key_name
-    if spec.user_data:
-        text = spec.user_data.encode()
-        if len(text) > USER_DATA_MAX_BYTES:
-            raise ConfigurationError(
-                f"user data of queue {spec.key.queue}, compute resource {spec.key.name} has {len(text)} bytes; EC2 "
-                f"takes {USER_DATA_MAX_BYTES}"
-            )
-        data["UserData"] = base64.b64encode(text).decode()
-    return data
-
-
-def _root_volume(spec: TemplateSpec) -> dict[str, Any]:
-    volume = spec.root_volume
-    settings = {
-        "VolumeSize": volume.size_gib,
-        "Encrypted": volume.encrypted or None,  # False would be refused where the image's snapshot is encrypted
-        "VolumeType": volume.volume_type,
-        "Iops": volume.iops,
-        "Throughput": volume.throughput_mib_s,
-        "DeleteOnTermination": True,
-    }
-    return {name: value for name, value in settings.items() if value is not None}
-
-
-def _tags(spec: TemplateSpec) -> list[dict[str, str]]:
-    """The site's tags. Those that mark the instance as ours come with each launch, never with the template: an
-    instance that somebody starts from the template by hand is nobody's orphan."""
-    for key, _ in spec.tags:
-        if not _METADATA_TAG_KEY.fullmatch(key):
-            raise ConfigurationError(
-                f"tag key {key!r} of queue {spec.key.queue}, compute resource {spec.key.name}: EC2 launches no "
-                "instance that can read its tags with such a key; use letters, digits and + - = . , _ : @ only"
-            )
-    return [{"Key": key, "Value": value} for key, value in sorted(({"Name": "Compute"} | dict(spec.tags)).items())]
 
 
 async def _root_devices(session: AwsSession, images: list[str]) -> Mapping[str, str]:

@@ -106,7 +106,10 @@ class AwsSession:
             async with self._lock:
                 if service not in self._clients:
                     context = self._session.create_client(
-                        service, region_name=self.region, endpoint_url=self._endpoint_url, config=self._config
+                        service,
+                        region_name=_home_of(service, self.region),
+                        endpoint_url=self._endpoint_url,
+                        config=self._config,
                     )
                     self._clients[service] = await self._stack.enter_async_context(context)
         return self._clients[service]
@@ -123,3 +126,12 @@ class AwsSession:
             status=int(metadata.get("HTTPStatusCode", 0)),
             request_id=str(metadata.get("RequestId", "")),
         )
+
+
+def _home_of(service: str, region: str) -> str:
+    """The Region to ask: the price list is served in three, for all of them, and in China for China."""
+    if service != "pricing":
+        return region
+    if region.startswith("cn-"):
+        return "cn-northwest-1"
+    return {"eu": "eu-central-1", "ap": "ap-south-1"}.get(region.partition("-")[0], "us-east-1")

@@ -23,7 +23,7 @@ from clustermgtd.errors import (
 from clustermgtd.model import hostlist
 from clustermgtd.model.ids import JobId, NodeName
 from clustermgtd.model.job import Job
-from clustermgtd.model.node import PARKED_ADDRESS, Node
+from clustermgtd.model.node import PARKED_ADDRESS, Node, NodeBase
 from clustermgtd.ports.scheduler import SchedulerView
 
 UPDATE_NODES_MAX = 5_000
@@ -117,6 +117,30 @@ class CommandLineScheduler:
         """Clear DOWN and the reason. Nodes that are not DOWN are left as they are."""
         # Slurm resumes those that can be and says this about the others: there was nothing to clear
         await self._update_nodes(nodes, "State=RESUME", tolerated=INVALID_STATE)
+
+    async def hold(self, nodes: Iterable[NodeName], reason: str) -> None:
+        """DRAIN with `reason`.
+
+        Looks once more, because slurmctld requeues the job of a node that is drained between its allocation and its
+        power-up. Should a job slip in all the same, the nodes have an address that resolves: see `set_down`.
+        """
+        known = await self.some_nodes(sorted(set(nodes)))
+        free = [
+            name
+            for name, node in known.items()
+            if node.base is NodeBase.IDLE and (node.is_powered_down or node.is_powering_down)
+        ]
+        if not free:
+            return
+        if not self._names_resolve:
+            unresolved = [name for name in free if not _is_ip_address(known[name].address)]
+            await self._write_addresses(dict.fromkeys(unresolved, PARKED_ADDRESS))
+        text = " ".join(reason.split())[:_REASON_MAX]
+        await self._update_nodes(free, "State=DRAIN", f"Reason={text}")
+
+    async def release(self, nodes: Iterable[NodeName]) -> None:
+        """UNDRAIN, which also clears the reason."""
+        await self._update_nodes(nodes, "State=UNDRAIN", tolerated=INVALID_STATE)
 
     async def assign_addresses(self, addresses: Iterable[tuple[NodeName, str]]) -> None:
         """Set NodeAddr.

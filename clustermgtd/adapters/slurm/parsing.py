@@ -6,8 +6,10 @@ Field names and their order are the same in releases 22.05 to 26.05 as far as th
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import BytesIO
+from sys import intern
 
 from clustermgtd.errors import IncompleteObservationError
 from clustermgtd.model import hostlist
@@ -16,7 +18,8 @@ from clustermgtd.model.job import Job
 from clustermgtd.model.node import Node, NodeBase, NodeFlag
 
 JOB_FORMAT = (
-    "JobID:0|,State:0|,RestartCnt:0|,Partition:0|,UserName:0|,PriorityLong:0|,StartTime:0|,NodeList:0|,Reason:0"
+    "JobID:0|,State:0|,RestartCnt:0|,Partition:0|,UserName:0|,Account:0|,PriorityLong:0|,StartTime:0|,NodeList:0|,"
+    "Reason:0"
 )
 """For `squeue -O`; width 0 is the value in full, whatever its length. The reason, free text at times, comes last."""
 _JOB_FIELDS = JOB_FORMAT.count(",") + 1
@@ -59,20 +62,20 @@ def parse_nodes(output: bytes) -> ParsedNodes:
     Raises:
         IncompleteObservationError: there is none, the last line is cut off, or a line belongs to no node.
     """
-    lines, missing = _node_lines(output)
-    if not lines and not missing:
-        raise IncompleteObservationError("scontrol named no node")
+    missing: list[NodeName] = []
     nodes: dict[NodeName, Node] = {}
     unreadable: list[NodeName] = []
     states = _States()
     partitions: dict[str, tuple[QueueName, ...]] = {}
-    for line in lines:
-        name = NodeName(line[len(_NAME) : line.find(" ")] if " " in line else line[len(_NAME) :])
+    for line in _node_lines(output, missing):
+        name = NodeName(intern(line[len(_NAME) : line.find(" ")] if " " in line else line[len(_NAME) :]))
         try:
             nodes[name] = _parse_node(name, line, states, partitions)
         except ValueError:
             nodes[name] = Node(name, NodeBase.UNKNOWN)
             unreadable.append(name)
+    if not nodes and not missing:
+        raise IncompleteObservationError("scontrol named no node")
     return ParsedNodes(nodes, tuple(sorted(unreadable)), tuple(sorted(missing)))
 
 
@@ -98,7 +101,7 @@ def parse_jobs(output: bytes, now: float) -> dict[JobId, Job]:
 
 
 def _parse_job(job_id: JobId, fields: list[str], expanded: dict[str, tuple[NodeName, ...]], now: float) -> Job:
-    _, state, restarts, partition, user, priority, start_time, allocation, reason = fields
+    _, state, restarts, partition, user, account, priority, start_time, allocation, reason = fields
     if allocation not in expanded:
         names = () if allocation in _NONE else hostlist.expand(allocation)
         expanded[allocation] = tuple(sorted(NodeName(name) for name in names))
@@ -107,7 +110,17 @@ def _parse_job(job_id: JobId, fields: list[str], expanded: dict[str, tuple[NodeN
     if is_waiting and start_time.isdigit() and int(start_time) > now:
         # slurmctld fills the reason in at its next scheduling pass, up to three seconds after the requeue
         reason = "BeginTime"
-    return Job(job_id, state, reason, QueueName(partition), user, expanded[allocation], count, int(priority))
+    return Job(
+        job_id,
+        state,
+        reason,
+        QueueName(partition),
+        user,
+        expanded[allocation],
+        count,
+        int(priority),
+        "" if account in _NONE else account,
+    )
 
 
 def _parse_node(name: NodeName, line: str, states: _States, partitions: dict[str, tuple[QueueName, ...]]) -> Node:
@@ -120,8 +133,8 @@ def _parse_node(name: NodeName, line: str, states: _States, partitions: dict[str
         base,
         flags,
         partitions[listed],
-        address=_word(line, " NodeAddr="),
-        hostname=_word(line, " NodeHostName="),
+        address=intern(_word(line, " NodeAddr=")),
+        hostname=intern(_word(line, " NodeHostName=")),
         reason=_reason(line),
         instance_id=_instance_id(line),
     )
@@ -168,25 +181,32 @@ def _flag(text: str) -> NodeFlag:
         return NodeFlag.UNRECOGNISED
 
 
-def _node_lines(output: bytes) -> tuple[list[str], list[NodeName]]:
-    """One line per node, and the names that Slurm does not know. A line that starts otherwise continues the node
-    before it: a comment may hold line breaks."""
-    lines: list[str] = []
-    missing: list[NodeName] = []
+def _node_lines(output: bytes, missing: list[NodeName]) -> Iterator[str]:
+    """One line per node; names that Slurm does not know are added to `missing`.
+
+    A line that starts otherwise continues the node before it: a comment may hold line breaks.
+    """
+    node = ""
     for line in _whole_lines(output, "scontrol"):
         if line.startswith(_NAME):
-            lines.append(line)
+            if node:
+                yield node
+            node = line
         elif line.startswith("Node ") and line.endswith(" not found"):
             missing.append(NodeName(line.removeprefix("Node ").removesuffix(" not found")))
-        elif lines:
-            lines[-1] += " " + line
+        elif node:
+            node += " " + line
         else:
             raise IncompleteObservationError(f"scontrol wrote a line that is not a node: {line[:200]!r}")
-    return lines, missing
+    if node:
+        yield node
 
 
-def _whole_lines(output: bytes, program: str) -> list[str]:
-    text = output.decode("utf-8", errors="replace")
-    if text and not text.endswith("\n"):
-        raise IncompleteObservationError(f"the answer of {program} is cut off: ...{text[-80:]!r}")
-    return [line for line in text.split("\n") if line and not line.isspace()]
+def _whole_lines(output: bytes, program: str) -> Iterator[str]:
+    """Lines that are not blank, one at a time: those of ten thousand nodes are seven megabytes."""
+    if output and not output.endswith(b"\n"):
+        raise IncompleteObservationError(f"the answer of {program} is cut off: ...{output[-80:]!r}")
+    for raw in BytesIO(output):
+        line = raw[:-1].decode("utf-8", errors="replace")
+        if line and not line.isspace():
+            yield line

@@ -10,6 +10,7 @@ from clustermgtd.lab.aws import instance_actions as instances
 from clustermgtd.lab.aws import launch_actions as launches
 from clustermgtd.lab.aws import placement_actions as placement
 from clustermgtd.lab.aws import region_actions as region
+from clustermgtd.lab.aws import reservation_actions as reservations
 from clustermgtd.lab.aws import template_actions as templates
 from clustermgtd.lab.aws.protocol import Ec2Protocol, Params, envelope, error_body, invalid_action
 from clustermgtd.lab.ec2.model import Ec2Model
@@ -30,6 +31,7 @@ ACTIONS: Mapping[str, Action] = MappingProxyType(
         "DeletePlacementGroup": placement.delete_placement_group,
         "DeleteTags": instances.delete_tags,
         "DescribeAvailabilityZones": region.describe_availability_zones,
+        "DescribeCapacityReservations": reservations.describe_capacity_reservations,
         "DescribeImages": region.describe_images,
         "DescribeInstanceAttribute": instances.describe_instance_attribute,
         "DescribeInstanceStatus": instances.describe_instance_status,

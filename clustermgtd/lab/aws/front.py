@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 import aiohttp
 from aiohttp import web
 
+from clustermgtd.lab.aws import service_quotas
 from clustermgtd.lab.aws.controls import Controls
 from clustermgtd.lab.aws.door import Ec2Door
 from clustermgtd.lab.aws.events import EventBridge
@@ -130,6 +131,9 @@ class AwsEndpoints:
             form = _form(request, body)
             if service == "ec2" or form.get("Version") == API_VERSION:
                 return await self._serve_ec2(request, form)
+        quota = service_quotas.answer(request, body, self._scenario)
+        if quota is not None:
+            return quota
         try:
             return await self._services.forward(request, body)
         except (TimeoutError, aiohttp.ClientError, RuntimeError) as error:

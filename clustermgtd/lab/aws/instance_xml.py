@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 from clustermgtd.lab.aws.protocol import iso
 from clustermgtd.lab.ec2.catalog import type_spec
 from clustermgtd.lab.ec2.model import Ec2Model
-from clustermgtd.lab.ec2.records import STATE_CODES, InstanceRecord
+from clustermgtd.lab.ec2.records import CAPACITY_BLOCK, STATE_CODES, InstanceRecord, Interface
 
 
 def reservations_xml(model: Ec2Model, records: Iterable[InstanceRecord]) -> str:
@@ -36,8 +36,8 @@ def instance_xml(model: Ec2Model, r: InstanceRecord) -> str:
     spec = type_spec(r.instance_type)
     vpc = model.network.subnet(r.subnet).spec.vpc
     tags = "".join(f"<item><key>{escape(k)}</key><value>{escape(v)}</value></item>" for k, v in r.tags.items())
-    threads = spec.threads_per_core if spec else 1
-    cores = (spec.vcpus if spec else 1) // threads or 1
+    threads = r.data.threads_per_core or (spec.threads_per_core if spec else 1)
+    cores = r.data.cores or (spec.vcpus // spec.threads_per_core if spec else 1) or 1
     return (
         f"<item><instanceId>{r.id}</instanceId><imageId>{r.data.image_id}</imageId>"
         f"<instanceState><code>{STATE_CODES[r.state]}</code><name>{r.state}</name></instanceState>"
@@ -81,6 +81,10 @@ def _optional(r: InstanceRecord, account: str) -> str:
             f"<instanceLifecycle>spot</instanceLifecycle><spotInstanceRequestId>{r.spot_request_id}"
             "</spotInstanceRequestId>"
         )
+    if r.market == CAPACITY_BLOCK:
+        parts.append(f"<instanceLifecycle>{CAPACITY_BLOCK}</instanceLifecycle>")
+    if r.capacity_reservation:
+        parts.append(f"<capacityReservationId>{r.capacity_reservation}</capacityReservationId>")
     if r.data.instance_profile:
         profile = r.data.instance_profile
         arn = profile if profile.startswith("arn:") else f"arn:aws:iam::{account}:instance-profile/{profile}"
@@ -100,15 +104,24 @@ def _network(r: InstanceRecord, vpc: str, account: str) -> str:
         return "<groupSet/><networkInterfaceSet/>"
     place = f"<subnetId>{r.subnet}</subnetId><vpcId>{vpc}</vpcId>"
     address = f"<privateIpAddress>{r.private_address}</privateIpAddress>" if r.private_address else ""
-    interface = (
-        f"<networkInterfaceSet><item><networkInterfaceId>{r.interface_id}</networkInterfaceId>{place}"
-        f"<ownerId>{account}</ownerId><status>in-use</status>{address}{_groups(r)}"
-        f"<attachment><deviceIndex>0</deviceIndex><networkCardIndex>0</networkCardIndex><status>attached</status>"
-        "</attachment></item></networkInterfaceSet>"
-        if r.private_address
-        else "<networkInterfaceSet/>"
+    if not r.private_address:
+        return f"{place}{_groups(r)}<networkInterfaceSet/>"
+    interfaces = "".join(
+        _interface(r, one, number, place + (address if number == 0 else ""), account)
+        for number, one in enumerate(r.data.interfaces or (Interface(),))
     )
-    return f"{place}{address}{_groups(r)}{interface}"
+    return f"{place}{address}{_groups(r)}<networkInterfaceSet>{interfaces}</networkInterfaceSet>"
+
+
+def _interface(r: InstanceRecord, one: Interface, number: int, place: str, account: str) -> str:
+    """One interface; only the first one's address is modelled."""
+    id = r.interface_id if number == 0 else f"{r.interface_id[:-2]}{number:02x}"
+    return (
+        f"<item><networkInterfaceId>{id}</networkInterfaceId>{place}<ownerId>{account}</ownerId>"
+        f"<status>in-use</status><interfaceType>{one.kind}</interfaceType>{_groups(r)}"
+        f"<attachment><deviceIndex>{one.device}</deviceIndex><networkCardIndex>{one.card}</networkCardIndex>"
+        "<status>attached</status></attachment></item>"
+    )
 
 
 def _volume(r: InstanceRecord) -> str:

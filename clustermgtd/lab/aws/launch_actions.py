@@ -94,12 +94,14 @@ def _override(o: Params) -> FleetOverride:
 
 
 def _options(o: Params) -> MarketOptions:
+    usage = o.get("CapacityReservationOptions", {}).get("UsageStrategy", "")
     return MarketOptions(
         strategy=o.get("AllocationStrategy", "lowest-price"),
         min_target=o.get("MinTargetCapacity", 0),
         single_instance_type=o.get("SingleInstanceType", False),
         single_zone=o.get("SingleAvailabilityZone", False),
         pools_to_use=o.get("InstancePoolsToUseCount", 1),
+        reservations_first=usage == "use-capacity-reservations-first",
     )
 
 

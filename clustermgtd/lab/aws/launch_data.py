@@ -6,7 +6,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from clustermgtd.lab.aws.protocol import Params
-from clustermgtd.lab.ec2.records import ON_DEMAND, SPOT, Ec2Error, LaunchData, TemplateRef
+from clustermgtd.lab.ec2.records import (
+    CAPACITY_BLOCK,
+    ON_DEMAND,
+    SPOT,
+    Ec2Error,
+    Interface,
+    LaunchData,
+    TemplateRef,
+)
 
 
 def tag_dict(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
@@ -46,7 +54,19 @@ def template_ref(parameters: Params | None) -> TemplateRef | None:
 
 
 def launch_data(p: Params) -> LaunchData:
-    """What RunInstances parameters, or a RequestLaunchTemplateData, say about an instance."""
+    """What RunInstances parameters, or a RequestLaunchTemplateData, say about an instance.
+
+    Raises:
+        Ec2Error: two of them cannot be said at once.
+    """
+    if p.get("NetworkInterfaces") and (p.get("SecurityGroupIds") or p.get("SecurityGroups") or p.get("SubnetId")):
+        raise Ec2Error(
+            "InvalidParameterCombination",
+            "Network interfaces and an instance-level subnet ID or security groups may not be specified on the same "
+            "request",
+        )
+    target = p.get("CapacityReservationSpecification", {}).get("CapacityReservationTarget", {})
+    cpu = p.get("CpuOptions", {})
     interface: Params = next((i for i in p.get("NetworkInterfaces", ()) if i.get("DeviceIndex", 0) == 0), {})
     placement = p.get("Placement", {})
     market = p.get("InstanceMarketOptions", {})
@@ -69,6 +89,14 @@ def launch_data(p: Params) -> LaunchData:
         protected=p.get("DisableApiTermination", False),
         monitoring=p.get("Monitoring", {}).get("Enabled", False),
         assign_public_ip=interface.get("AssociatePublicIpAddress"),
+        interfaces=tuple(
+            Interface(i.get("DeviceIndex", 0), i.get("NetworkCardIndex", 0), i.get("InterfaceType", "interface"))
+            for i in p.get("NetworkInterfaces", ())
+        ),
+        cores=cpu.get("CoreCount", 0),
+        threads_per_core=cpu.get("ThreadsPerCore", 0),
+        capacity_reservation=target.get("CapacityReservationId", ""),
+        capacity_reservation_group=target.get("CapacityReservationResourceGroupArn", ""),
         metadata_options=dict(p.get("MetadataOptions", {})),
         instance_tags=tags_of(specifications, "instance"),
         volume_tags=tags_of(specifications, "volume"),
@@ -86,18 +114,18 @@ def price(text: Any) -> float | None:
 
 
 def _market(options: Params) -> str:
-    named = options.get("MarketType", "")
-    if named not in ("", "spot"):
+    named: str = options.get("MarketType", "")
+    if named not in ("", SPOT, CAPACITY_BLOCK):
         raise Ec2Error("Unsupported", f"The market type '{named}' is not supported")
-    return SPOT if named else ""
+    return named
 
 
 def market_name(text: str) -> str:
-    """`on-demand` or `spot`.
+    """`on-demand`, `spot` or `capacity-block`.
 
     Raises:
         Ec2Error: the model has no such market.
     """
-    if text not in (ON_DEMAND, SPOT):
+    if text not in (ON_DEMAND, SPOT, CAPACITY_BLOCK):
         raise Ec2Error("InvalidParameterValue", f"Invalid value '{text}' for DefaultTargetCapacityType")
     return text

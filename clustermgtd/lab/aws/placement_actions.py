@@ -19,7 +19,7 @@ def create_placement_group(model: Ec2Model, p: Params, now: float) -> Params:
 def delete_placement_group(model: Ec2Model, p: Params, now: float) -> Params:
     model.enter("DeletePlacementGroup", now)
     name = required(p, "GroupName")
-    if any(r.is_live and r.data.placement_group == name for r in model.instances()):
+    if model.placement_groups.members(name):
         raise Ec2Error("InvalidPlacementGroup.InUse", f"The placement group '{name}' is in use and may not be deleted.")
     model.placement_groups.delete(name)
     return {}

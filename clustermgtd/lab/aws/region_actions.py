@@ -236,6 +236,7 @@ def _made_up(spec: TypeSpec) -> Mapping[str, Any]:
             "DefaultVCpus": spec.vcpus,
             "DefaultCores": max(1, spec.vcpus // spec.threads_per_core),
             "DefaultThreadsPerCore": spec.threads_per_core,
+            "ValidThreadsPerCore": list(range(1, spec.threads_per_core + 1)),
         },
         "MemoryInfo": {"SizeInMiB": spec.memory_mib},
         "NetworkInfo": {"EfaSupported": False, "MaximumNetworkCards": 1, "MaximumNetworkInterfaces": 4},

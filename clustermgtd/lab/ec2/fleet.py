@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from clustermgtd.lab.ec2.catalog import type_spec
+from clustermgtd.lab.ec2.placement import PlacementGroups, elsewhere
 from clustermgtd.lab.ec2.records import (
+    CAPACITY_BLOCK,
     ON_DEMAND,
     SPOT,
     Ec2Error,
@@ -22,6 +24,8 @@ from clustermgtd.lab.ec2.records import (
     Pool,
     TemplateRef,
 )
+from clustermgtd.lab.ec2.refusals import no_addresses, over_quota, price_too_low, unsupported
+from clustermgtd.lab.ec2.reservations import Reservations, Reserved, exceeded
 from clustermgtd.lab.ec2.scenario import Scenario
 from clustermgtd.lab.ec2.supply import Capacity, Network, shortage_message
 
@@ -50,8 +54,11 @@ class Supply:
     scenario: Scenario
     capacity: Capacity
     network: Network
+    groups: PlacementGroups
+    reservations: Reservations
     launch_tokens: float
     """Instances that the resource bucket lets through now; may be infinite."""
+    now: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +177,23 @@ class _Ledger:
     """What is left for one plan, as its shares are set aside."""
 
     def __init__(self, market: str, supply: Supply) -> None:
-        self._market = market
+        self.market = market
         self._supply = supply
         self._addresses: dict[str, int] = {}
+        self._taken: dict[int, int] = {}
+        """By candidate."""
+        self._group_zones: dict[str, str] = {}
+        self._group_members: dict[str, int] = {}
         self._vcpus = 0
         self._launches = 0
+
+    def reserved(self, candidate: Candidate) -> int:
+        """How many more the candidate can give out of reservations."""
+        try:
+            ids = self._reservations(candidate).ids
+        except Ec2Error:
+            return 0
+        return max(0, sum(map(self._supply.reservations.available, ids)) - self._taken.get(candidate.index, 0))
 
     def most(self, candidate: Candidate) -> tuple[float, Ec2Error]:
         """How many more the candidate can give, and the error that says why not more."""
@@ -184,37 +203,70 @@ class _Ledger:
         spec = type_spec(candidate.pool.instance_type)
         assert spec is not None
         self._addresses[candidate.pool.subnet] = self._addresses.get(candidate.pool.subnet, 0) + count
-        self._vcpus += count * spec.vcpus
+        self._vcpus += max(0, count - self.reserved(candidate)) * spec.vcpus
+        self._taken[candidate.index] = self._taken.get(candidate.index, 0) + count
         self._launches += count
+        if group := candidate.data.placement_group:
+            self._group_zones[group] = candidate.pool.zone
+            self._group_members[group] = self._group_members.get(group, 0) + count
 
     def _limits(self, candidate: Candidate) -> Iterator[tuple[float, Ec2Error]]:
         if candidate.refusal is not None:
             yield 0, candidate.refusal
             return
-        pool, market, supply = candidate.pool, self._market, self._supply
+        pool, market, supply = candidate.pool, self.market, self._supply
         capacity, scenario = supply.capacity, supply.scenario
         if not capacity.offers(pool.instance_type, pool.zone):
             yield 0, unsupported(pool.instance_type, pool.zone)
-        if market == SPOT and candidate.data.max_price is not None:
+        if market == SPOT:
+            offered = candidate.data.max_price
+            if offered is None:
+                offered = scenario.on_demand_price(pool.instance_type, pool.zone)
             price = scenario.spot_price(pool.instance_type, pool.zone)
-            if candidate.data.max_price < price:
-                yield 0, price_too_low(candidate.data.max_price, price)
-        shortage = shortage_message(pool.instance_type, pool.zone, market)
-        free = capacity.free((pool.instance_type, pool.zone, market))
-        yield free, Ec2Error("InsufficientInstanceCapacity", shortage)
+            if offered < price:
+                yield 0, price_too_low(offered, price)
+        yield from self._group_limits(candidate)
+        yield self._room(candidate)
         addresses = supply.network.subnet(pool.subnet).free - self._addresses.get(pool.subnet, 0)
         yield addresses, no_addresses(pool.subnet)
-        yield capacity.quota_free(pool.instance_type, market, self._vcpus), over_quota(market)
+        quota = capacity.quota_free(pool.instance_type, market, self._vcpus)
+        yield quota + self.reserved(candidate), over_quota(market)
         yield supply.launch_tokens - self._launches, Ec2Error("RequestLimitExceeded", "Request limit exceeded.", 503)
+
+    def _group_limits(self, candidate: Candidate) -> Iterator[tuple[float, Ec2Error]]:
+        group, zone = candidate.data.placement_group, candidate.pool.zone
+        if not group:
+            return
+        room, why = self._supply.groups.room(group, zone)
+        yield room - self._group_members.get(group, 0), why
+        if self._group_zones.get(group, zone) != zone:
+            yield 0, elsewhere(group, self._group_zones[group])
+
+    def _room(self, candidate: Candidate) -> tuple[float, Ec2Error]:
+        """What reservations and the pool have left together."""
+        try:
+            target = self._reservations(candidate)
+        except Ec2Error as error:
+            return 0, error
+        if target.is_only:
+            return self.reserved(candidate), exceeded(candidate.data.capacity_reservation)
+        pool = (candidate.pool.instance_type, candidate.pool.zone, self.market)
+        beyond = max(0, self._taken.get(candidate.index, 0) - sum(map(self._supply.reservations.available, target.ids)))
+        free = self._supply.capacity.free(pool) - beyond + self.reserved(candidate)
+        return free, Ec2Error("InsufficientInstanceCapacity", shortage_message(*pool))
+
+    def _reservations(self, candidate: Candidate) -> Reserved:
+        return self._supply.reservations.for_launch(candidate.data, self.market, self._supply.now)
 
 
 def plan(request: FleetRequest, candidates: Sequence[Candidate], market: str, target: int, supply: Supply) -> FleetPlan:
     """How `target` units of one market are met; below the minimum target, with nothing."""
-    options = request.spot if market == SPOT else request.on_demand
+    options = {SPOT: request.spot, CAPACITY_BLOCK: MarketOptions()}.get(market, request.on_demand)
     ranked = _rank(candidates, options.strategy, market, target, supply)
     best = FleetPlan(market)
     for group in _groups(ranked, options):
-        filled = _fill(group, target, _spread(options, market, len(group)), _Ledger(market, supply), market)
+        ledger = _Ledger(market, supply)
+        filled = _fill(group, target, _spread(options, market, len(group)), ledger, options)
         if filled.units > best.units or not best.errors:
             best = filled
         if filled.units >= target:
@@ -274,10 +326,19 @@ def _spread(options: MarketOptions, market: str, pools: int) -> int:
     return min(pools, options.pools_to_use) if options.strategy == "lowest-price" else 1
 
 
-def _fill(group: Sequence[Candidate], target: int, spread: int, ledger: _Ledger, market: str) -> FleetPlan:
+def _fill(group: Sequence[Candidate], target: int, spread: int, ledger: _Ledger, options: MarketOptions) -> FleetPlan:
+    market = ledger.market
     counts = dict.fromkeys((c.index for c in group), 0)
     errors: dict[int, FleetError] = {}
     missing = float(target)
+    if market == ON_DEMAND and options.reservations_first:
+        for candidate in group:
+            wanted = math.ceil(missing / candidate.pool.override.weight)
+            count = int(max(0, min(wanted, ledger.reserved(candidate), ledger.most(candidate)[0])))
+            if count:
+                ledger.set_aside(candidate, count)
+            counts[candidate.index] += count
+            missing -= count * candidate.pool.override.weight
     rounds = [(c, spread - i) for i, c in enumerate(group[:spread])] + [(c, 1) for c in group]
     for candidate, pools_left in rounds:
         if missing <= 0:
@@ -307,38 +368,3 @@ def _refused(short: FleetPlan, minimum: int) -> FleetPlan:
         if s.candidate.index not in named
     )
     return FleetPlan(short.market, (), (*short.errors, *more))
-
-
-def unsupported(instance_type: str, zone: str) -> Ec2Error:
-    """The type is not offered in the zone."""
-    return Ec2Error(
-        "Unsupported",
-        f"Your requested instance type ({instance_type}) is not supported in your requested Availability Zone "
-        f"({zone}).",
-    )
-
-
-def price_too_low(offered: float, needed: float) -> Ec2Error:
-    return Ec2Error(
-        "SpotMaxPriceTooLow",
-        f"Your Spot request price of {offered:g} is lower than the minimum required Spot request fulfillment price "
-        f"of {needed:g}.",
-    )
-
-
-def no_addresses(subnet: str) -> Ec2Error:
-    return Ec2Error(
-        "InsufficientFreeAddressesInSubnet",
-        f"There are not enough free addresses in subnet '{subnet}' to satisfy the requested number of instances.",
-    )
-
-
-def over_quota(market: str) -> Ec2Error:
-    """The market's vCPU quota is used up."""
-    if market == SPOT:
-        return Ec2Error("MaxSpotInstanceCountExceeded", "Max spot instance count exceeded")
-    return Ec2Error(
-        "VcpuLimitExceeded",
-        "You have requested more vCPU capacity than your current vCPU limit allows for the instance bucket that the "
-        "specified instance type belongs to.",
-    )

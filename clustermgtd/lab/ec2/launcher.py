@@ -10,7 +10,9 @@ from clustermgtd.lab.ec2 import fleet as fleets
 from clustermgtd.lab.ec2.buckets import TokenBuckets
 from clustermgtd.lab.ec2.catalog import type_spec
 from clustermgtd.lab.ec2.lifecycle import Birth, Lifecycle
+from clustermgtd.lab.ec2.placement import PlacementGroups
 from clustermgtd.lab.ec2.records import (
+    CAPACITY_BLOCK,
     ON_DEMAND,
     SPOT,
     Ec2Error,
@@ -22,6 +24,7 @@ from clustermgtd.lab.ec2.records import (
     RunRequest,
     TemplateRef,
 )
+from clustermgtd.lab.ec2.reservations import Reservations
 from clustermgtd.lab.ec2.scenario import Scenario
 from clustermgtd.lab.ec2.supply import Capacity, Network
 from clustermgtd.lab.ec2.templates import LaunchTemplates
@@ -39,6 +42,8 @@ class Launcher:
     capacity: Capacity
     network: Network
     templates: LaunchTemplates
+    groups: PlacementGroups
+    reservations: Reservations
     resources: TokenBuckets
     life: Lifecycle
 
@@ -47,23 +52,34 @@ class Launcher:
         candidates = fleets.expand(request, self.network, self._resolve, self._check_launch)
         fleet_id = self.life.ids.fleet()
         rest = request.total - request.on_demand_total - request.spot_total
-        targets = {ON_DEMAND: request.on_demand_total, SPOT: request.spot_total}
+        targets = {ON_DEMAND: request.on_demand_total, SPOT: request.spot_total, CAPACITY_BLOCK: 0}
         targets[request.default_market] += rest
         groups: list[FleetInstances] = []
         errors: list[FleetError] = []
         for market, target in targets.items():
             if target <= 0:
                 continue
-            tokens = self.resources.available("RunInstances", now)
-            supply = fleets.Supply(self.scenario, self.capacity, self.network, tokens)
-            plan = fleets.plan(request, candidates, market, target, supply)
+            plan = fleets.plan(request, candidates, market, target, self._supply(now))
             errors.extend(plan.errors)
             for share in plan.shares:
                 self.resources.take("RunInstances", share.count, now)
                 birth = self._fleet_birth(request, share.candidate, market, fleet_id)
-                ids = self.life.launch(birth, share.count, now)
+                ids = self._born(birth, share.count, now)
                 groups.append(FleetInstances(ids, market, share.candidate.pool, share.candidate.index))
         return FleetReply(fleet_id, tuple(groups), tuple(errors))
+
+    def _supply(self, now: float) -> fleets.Supply:
+        tokens = self.resources.available("RunInstances", now)
+        return fleets.Supply(self.scenario, self.capacity, self.network, self.groups, self.reservations, tokens, now)
+
+    def _born(self, birth: Birth, count: int, now: float) -> tuple[str, ...]:
+        """Instances in the reservations that are for them, the rest in none."""
+        reserved = self.reservations.for_launch(birth.data, birth.market, now)
+        return tuple(
+            id
+            for reservation, part in self.reservations.split(reserved, count)
+            for id in self.life.launch(replace(birth, capacity_reservation=reservation), part, now)
+        )
 
     def _fleet_birth(self, request: FleetRequest, candidate: fleets.Candidate, market: str, fleet_id: str) -> Birth:
         data, pool = candidate.data, candidate.pool
@@ -106,12 +122,10 @@ class Launcher:
             template_id=template_id,
             template_version=version,
         )
-        return self.life.launch(birth, count, now)
+        return self._born(birth, count, now)
 
     def _count_to_run(self, data: LaunchData, request: RunRequest, now: float) -> int:
-        tokens = self.resources.available("RunInstances", now)
-        supply = fleets.Supply(self.scenario, self.capacity, self.network, tokens)
-        most, why = fleets.most(data, supply)
+        most, why = fleets.most(data, self._supply(now))
         if most < request.count_min:
             raise Ec2Error(
                 why.code, why.message, 500 if why.code == "InsufficientInstanceCapacity" else why.http_status
@@ -138,12 +152,37 @@ class Launcher:
             raise Ec2Error("InvalidAMIID.Malformed", f'Invalid id: "{data.image_id}" (expecting "ami-...")')
         if data.image_id in self.scenario.unknown_images:
             raise Ec2Error("InvalidAMIID.NotFound", f"The image id '[{data.image_id}]' does not exist")
+        _check_interfaces(data)
+        _check_cpu(data)
         try:
             size = len(base64.b64decode(data.user_data, validate=True))
         except binascii.Error as error:
             raise Ec2Error("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data") from error
         if size > USER_DATA_MAX_BYTES:
             raise Ec2Error("InvalidParameterValue", f"User data is limited to {USER_DATA_MAX_BYTES} bytes")
+
+
+def _check_interfaces(data: LaunchData) -> None:
+    if len(data.interfaces) > 1 and data.assign_public_ip:
+        raise Ec2Error(
+            "InvalidParameterCombination",
+            "The associatePublicIPAddress parameter cannot be specified when launching with multiple network "
+            "interfaces.",
+        )
+    if len({(one.card, one.device) for one in data.interfaces}) < len(data.interfaces):
+        raise Ec2Error("InvalidParameterValue", "Each network interface requires a device index of its own on its card")
+
+
+def _check_cpu(data: LaunchData) -> None:
+    spec = type_spec(data.instance_type)
+    if spec is None or not data.cores:
+        return
+    if spec.threads_per_core == 1 or data.cores * spec.threads_per_core > spec.vcpus or data.threads_per_core > 2:
+        raise Ec2Error(
+            "InvalidParameterCombination",
+            f"The CPU options CoreCount {data.cores} and ThreadsPerCore {data.threads_per_core} are not valid for "
+            f"{data.instance_type}",
+        )
 
 
 def _template_tags(id: str, version: int) -> dict[str, str]:

@@ -48,6 +48,7 @@ class Birth:
     fleet_id: str = ""
     template_id: str = ""
     template_version: int = 0
+    capacity_reservation: str = ""
 
 
 class Lifecycle:
@@ -99,9 +100,10 @@ class Lifecycle:
             spot_request_id=f"sir-{id[-8:]}" if birth.market == SPOT else "",
             template_id=birth.template_id,
             template_version=birth.template_version,
+            capacity_reservation=birth.capacity_reservation,
             protected=birth.data.protected,
         )
-        self._capacity.take((birth.instance_type, birth.zone, birth.market))
+        self._capacity.take(record.pool)
         self._store.put(record)
         self._emit_state(record, now)
         self._boot(id, now)
@@ -109,7 +111,7 @@ class Lifecycle:
 
     def start(self, record: InstanceRecord, now: float) -> None:
         """stopped -> pending; the caller has seen that there is capacity."""
-        self._capacity.take((record.instance_type, record.zone, record.market))
+        self._capacity.take(record.pool)
         changed = self._store.change(
             record.id,
             now,
@@ -178,7 +180,7 @@ class Lifecycle:
             case "running":
                 self._emit_state(self._store.change(id, at, state="running"), at)
             case "stopped":
-                self._capacity.release((record.instance_type, record.zone, record.market))
+                self._capacity.release(record.pool)
                 self._emit_state(self._store.change(id, at, state="stopped"), at)
             case "reclaim":
                 self.end(record, at, "Server.SpotInstanceTermination", "Spot instance termination")
@@ -193,7 +195,7 @@ class Lifecycle:
         for what in ("running", "dead", "stopped", "reclaim", "terminated"):
             self._valid.pop((what, record.id), None)
         if record.state != "stopped":
-            self._capacity.release((record.instance_type, record.zone, record.market))
+            self._capacity.release(record.pool)
         self._network.subnet(record.subnet).give_back(record.private_address)
         changes: dict[str, object] = {"state": "terminated", "private_address": ""}
         if not record.state_reason_code:
@@ -213,7 +215,7 @@ class Lifecycle:
         for what in ("running", "dead", "stopped", "reclaim"):
             self._valid.pop((what, record.id), None)
         if record.state == "stopped":
-            self._capacity.take((record.instance_type, record.zone, record.market))
+            self._capacity.take(record.pool)
         stamp = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M:%S GMT")
         initiator = "User initiated" if code.startswith("Client") else "Service initiated"
         changed = self._store.change(

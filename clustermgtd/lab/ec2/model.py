@@ -26,6 +26,7 @@ from clustermgtd.lab.ec2.records import (
     RunRequest,
     StateChange,
 )
+from clustermgtd.lab.ec2.reservations import Reservations
 from clustermgtd.lab.ec2.scenario import Scenario
 from clustermgtd.lab.ec2.status import Statuses
 from clustermgtd.lab.ec2.supply import Capacity, Network, shortage_message
@@ -50,11 +51,21 @@ class Ec2Model:
         self._life = Lifecycle(scenario, rng, self._store, self.capacity, self.network)
         self.templates = LaunchTemplates(self._life.ids.next)
         self.consoles = Consoles()
-        self.placement_groups = PlacementGroups()
+        self.placement_groups = PlacementGroups(scenario, self._store)
+        self.reservations = Reservations(scenario, self._store)
         self.statuses = Statuses(self._store)
         self._requests = TokenBuckets(scenario.request_buckets)
         self._resources = TokenBuckets(scenario.resource_buckets)
-        self._launcher = Launcher(scenario, self.capacity, self.network, self.templates, self._resources, self._life)
+        self._launcher = Launcher(
+            scenario,
+            self.capacity,
+            self.network,
+            self.templates,
+            self.placement_groups,
+            self.reservations,
+            self._resources,
+            self._life,
+        )
         self._fleets: dict[str, tuple[FleetRequest, FleetReply]] = {}
         """ClientToken -> what was asked and answered."""
         self._runs: dict[str, tuple[RunRequest, tuple[str, ...]]] = {}

@@ -11,6 +11,7 @@ from typing import Any
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
 ON_DEMAND = "on-demand"
 SPOT = "spot"
+CAPACITY_BLOCK = "capacity-block"
 
 STATE_CODES: Mapping[str, int] = MappingProxyType(
     {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
@@ -32,6 +33,16 @@ class ReplyLost(Ec2Error):
 
     def __init__(self) -> None:
         super().__init__("ReplyLost", "The connection was closed before a reply was received", 500)
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A network interface that an instance is launched with."""
+
+    device: int = 0
+    card: int = 0
+    kind: str = "interface"
+    """interface, efa or efa-only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,15 @@ class LaunchData:
     """API termination is disabled."""
     monitoring: bool = False
     assign_public_ip: bool | None = None
+    interfaces: tuple[Interface, ...] = ()
+    """Empty: one, of the usual kind."""
+    cores: int = 0
+    """0: as the type has them."""
+    threads_per_core: int = 0
+    capacity_reservation: str = ""
+    """The reservation to run in, and in no other."""
+    capacity_reservation_group: str = ""
+    """ARN of a resource group of reservations to run in, if they have room."""
     metadata_options: Mapping[str, Any] = field(default_factory=dict)
     """In EC2's own spelling: HttpTokens, HttpPutResponseHopLimit, InstanceMetadataTags."""
     instance_tags: Mapping[str, str] = field(default_factory=dict)
@@ -109,6 +129,8 @@ class MarketOptions:
     single_zone: bool = False
     pools_to_use: int = 1
     """InstancePoolsToUseCount, for spot with `lowest-price`."""
+    reservations_first: bool = False
+    """UsageStrategy use-capacity-reservations-first, on-demand only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +226,8 @@ class InstanceRecord:
     spot_request_id: str = ""
     template_id: str = ""
     template_version: int = 0
+    capacity_reservation: str = ""
+    """The reservation it runs in; empty: it runs in none."""
     state_reason_code: str = ""
     state_reason: str = ""
     transition_reason: str = ""
@@ -218,6 +242,11 @@ class InstanceRecord:
     @property
     def is_spot(self) -> bool:
         return self.market == SPOT
+
+    @property
+    def pool(self) -> tuple[str, str, str]:
+        """Whose capacity it uses: a reservation's, or that of (type, zone, market)."""
+        return (self.instance_type, self.zone, self.capacity_reservation or self.market)
 
 
 class EventKind(StrEnum):

@@ -45,6 +45,24 @@ class Faults:
     """An instance goes from pending to terminated (Server.InternalError) instead of running."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReservationSpec:
+    """A capacity reservation or capacity block."""
+
+    instance_type: str
+    zone: str
+    count: int
+    targeted: bool = False
+    """Only for launches that name it or its group; otherwise for all that match."""
+    group: str = ""
+    """ARN of the resource group that it is in."""
+    kind: Literal["default", "capacity-block"] = "default"
+    starts_at: float = 0.0
+    """Epoch seconds."""
+    ends_at: float | None = None
+    """Epoch seconds; None is never."""
+
+
 def _default_subnets() -> Mapping[str, SubnetSpec]:
     return MappingProxyType(
         {
@@ -81,6 +99,9 @@ class Scenario:
     terminate_delay_s: float = 5.0
     """From shutting-down to terminated."""
     terminated_visible_s: float = 3600.0
+    capacity_reservations: Mapping[str, ReservationSpec] = field(default_factory=dict)
+    placement_groups: Mapping[str, int | None] = field(default_factory=dict)
+    """Cluster placement groups that exist, and how many instances each holds; None is unlimited."""
     prices: Mapping[PoolKey, float] = field(default_factory=dict)
     quotas: Mapping[str, int] = field(default_factory=dict)
     """vCPUs that all instances of a market may have together; a market without a number is unlimited."""
@@ -149,6 +170,24 @@ class _SubnetFile(_Strict):
         return value
 
 
+class _ReservationFile(_Strict):
+    type: str
+    zone: _Zone
+    count: Annotated[int, Field(ge=1)]
+    targeted: bool = False
+    group: str = ""
+    kind: Literal["default", "capacity-block"] = "default"
+    starts_at: _Seconds = 0.0
+    ends_at: _Seconds | None = None
+
+    def spec(self) -> ReservationSpec:
+        return ReservationSpec(instance_type=self.type, **self.model_dump(exclude={"type"}))
+
+
+class _PlacementGroupFile(_Strict):
+    capacity: Annotated[int, Field(ge=0)] | None = None
+
+
 class _FaultsFile(_Strict):
     internal_error_rate: _Rate = 0.0
     reply_lost_rate: _Rate = 0.0
@@ -162,6 +201,8 @@ class _ScenarioFile(_Strict):
     pools: tuple[_PoolFile, ...] = ()
     default_capacity: Annotated[int, Field(ge=0)] | None = None
     subnets: dict[str, _SubnetFile] = {}
+    capacity_reservations: dict[Annotated[str, Field(pattern=r"^cr-[0-9a-z]+$")], _ReservationFile] = {}
+    placement_groups: dict[str, _PlacementGroupFile] = {}
     buckets: Literal["default", "unlimited"] = "default"
     request_buckets: dict[str, _BucketFile | None] = {}
     resource_buckets: dict[str, _BucketFile | None] = {}
@@ -179,7 +220,8 @@ class _ScenarioFile(_Strict):
 
 
 _PLAIN = frozenset(_ScenarioFile.model_fields) - {
-    "pools", "subnets", "buckets", "request_buckets", "resource_buckets", "faults",
+    "pools", "subnets", "buckets", "request_buckets", "resource_buckets", "faults", "capacity_reservations",
+    "placement_groups",
 }  # fmt: skip
 
 
@@ -204,6 +246,8 @@ def load_scenario(source: Path | str) -> Scenario:
         not_offered=frozenset((p.type, p.zone) for p in parsed.pools if not p.offered),
         prices={(p.type, p.zone, p.market): p.price for p in parsed.pools if p.price is not None},
         subnets=subnets or _default_subnets(),
+        capacity_reservations={id: one.spec() for id, one in parsed.capacity_reservations.items()},
+        placement_groups={name: one.capacity for name, one in parsed.placement_groups.items()},
         request_buckets=_buckets(parsed.buckets, REQUEST_BUCKETS, parsed.request_buckets),
         resource_buckets=_buckets(parsed.buckets, RESOURCE_BUCKETS, parsed.resource_buckets),
         faults=Faults(**parsed.faults.model_dump()),

@@ -11,8 +11,9 @@ from uuid import uuid4
 
 import pytest
 
-from clustermgtd.adapters.aws.launch_templates import ensure, template_data, template_name
+from clustermgtd.adapters.aws.launch_templates import ensure, template_name
 from clustermgtd.adapters.aws.session import AwsSession
+from clustermgtd.adapters.aws.template_data import template_data
 from clustermgtd.errors import ConfigurationError
 from clustermgtd.model.ids import ComputeResourceName, QueueName
 from clustermgtd.model.policy import ComputeResourceKey

@@ -26,7 +26,7 @@ class Rig(Protocol):
 
     scheduler: Scheduler
 
-    async def submit(self, size: int) -> JobId: ...
+    async def submit(self, size: int, account: str = "") -> JobId: ...
 
     async def cancel(self, job: JobId) -> None: ...
 
@@ -53,8 +53,8 @@ class FakeRig:
         self.fake = FakeScheduler(NODES, resume_timeout_s=resume_timeout_s)
         self.scheduler: Scheduler = self.fake
 
-    async def submit(self, size: int) -> JobId:
-        return self.fake.submit(size)
+    async def submit(self, size: int, account: str = "") -> JobId:
+        return self.fake.submit(size, account=account)
 
     async def cancel(self, job: JobId) -> None:
         self.fake.cancel(job)
@@ -86,8 +86,8 @@ class RealRig:
             Path(find_program("scontrol")).parent, slurm.control.paths.conf, deadline_s=20
         )
 
-    async def submit(self, size: int) -> JobId:
-        return await self.slurm.submit(size)
+    async def submit(self, size: int, account: str = "") -> JobId:
+        return await self.slurm.submit(size, extra=(f"--account={account}",) if account else ())
 
     async def cancel(self, job: JobId) -> None:
         await self.slurm.control.run("scancel", str(job))

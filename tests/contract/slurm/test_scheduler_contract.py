@@ -103,6 +103,16 @@ def test_a_job_configures_while_its_nodes_power_up(rig: RigFactory) -> None:
     play(rig, story)
 
 
+def test_a_job_shows_its_user_and_its_account(rig: RigFactory) -> None:
+    async def story(slurm: Rig) -> None:
+        charged, free = await slurm.submit(1, account="physics"), await slurm.submit(1)
+        jobs = (await slurm.scheduler.view()).jobs
+        assert (jobs[charged].account, jobs[free].account) == ("physics", "")
+        assert jobs[charged].user == jobs[free].user != ""
+
+    play(rig, story)
+
+
 def test_a_booted_node_is_up_with_an_address_and_runs_a_job(rig: RigFactory) -> None:
     async def story(slurm: Rig) -> None:
         await up(slurm, *names(1))

@@ -14,6 +14,7 @@ from clustermgtd.errors import ConfigurationError
 from clustermgtd.model.claim import AllocationStrategy, Launch, LaunchedInstance, LaunchError, LaunchRequest
 from clustermgtd.model.failure import FailureKind
 from clustermgtd.model.ids import InstanceId, JobId
+from clustermgtd.model.job import JobTag, JobTags
 from clustermgtd.model.offering import Market, Offering
 from tests.contract.aws.builders import a_launch, a_request, an_offering
 
@@ -83,6 +84,7 @@ def test_all_or_nothing_needs_one_type_or_one_subnet() -> None:
     one_type = a_request(an_offering(subnet="subnet-1"), an_offering(subnet="subnet-2"), count=5, minimum=5)
     assert parameters_of(one_type)["OnDemandOptions"] == {
         "AllocationStrategy": "lowest-price",
+        "CapacityReservationOptions": {"UsageStrategy": "use-capacity-reservations-first"},
         "MinTargetCapacity": 5,
         "SingleInstanceType": True,
     }
@@ -111,6 +113,15 @@ def test_instances_and_volumes_are_marked_from_the_first_moment() -> None:
             "parallelcluster:queue-name": "q1",
             "parallelcluster:compute-resource-name": "c5",
         }
+
+
+def test_a_job_is_shown_in_characters_that_ec2_takes() -> None:
+    values = ((JobTag.ACCOUNT, "R&D<caf\u00e9>"), (JobTag.USER, "u" * 300))
+    request = replace(a_request(), job_tags=JobTags(values, is_shared=True))
+    tags = {tag["Key"]: tag["Value"] for tag in parameters_of(request)["TagSpecifications"][1]["Tags"]}
+    assert tags["clustermgtd:account"] == "R_D_caf\u00e9_"
+    assert tags["clustermgtd:user"] == "u" * 256
+    assert tags["clustermgtd:shared"] == "true"
 
 
 def test_a_thousand_jobs_do_not_break_a_tag() -> None:

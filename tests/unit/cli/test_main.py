@@ -53,6 +53,20 @@ def test_check_config_as_json(refused: str, capsys: pytest.CaptureFixture[str]) 
     assert (answer["accepted"], answer["problems"], answer["cluster"]["dynamic_nodes"]) == (True, [], 9)
 
 
+def test_check_config_warns_of_what_is_allowed_and_will_disappoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "cluster.yaml"
+    text = Path(EXAMPLE).read_text().replace("MaxCount: 10", "MaxCount: 4000")
+    file.write_text(f"{text}\nDevSettings:\n  Timeouts:\n    ComputeNodeBootstrapTimeout: 900\n")
+    assert main(["check-config", str(file)]) == 0
+    assert "can have 4,000 nodes" in capsys.readouterr().err
+    assert main(["check-config", str(file), "--output", "json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["accepted"] is True
+    assert len(answer["warnings"]) == 1
+
+
 def test_config_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config-schema"]) == 0
     assert json.loads(capsys.readouterr().out)["additionalProperties"] is False

@@ -20,10 +20,11 @@ from clustermgtd.model.action import (
     SetNodesDown,
     StartLaunch,
     TerminateInstances,
+    WithdrawLaunch,
 )
 from clustermgtd.model.claim import ClaimState
 from clustermgtd.model.failure import FailureKind
-from clustermgtd.model.ids import InstanceId, InstanceType, JobId, NodeName, SubnetId
+from clustermgtd.model.ids import InstanceId, InstanceType, JobId, LaunchToken, NodeName, SubnetId
 from clustermgtd.model.offering import Offering
 from clustermgtd.model.policy import ScalingStrategy
 from clustermgtd.model.snapshot import Memory, Plan, Sighting
@@ -122,12 +123,6 @@ class TestDemand:
         assert [len(launch.claims) for launch in launches] == [2, 2, 1]
         assert len({launch.token for launch in launches}) == 3
 
-    def test_the_job_with_the_highest_priority_is_launched_first(self) -> None:
-        nodes = dynamic(4)
-        jobs = [a_job(1, nodes[:2], priority=10), a_job(2, nodes[2:], priority=99)]
-        plan = decide(a_snapshot(nodes=[a_node(n, POWERING_UP) for n in nodes], jobs=jobs), a_policy())
-        assert [a.launch.request.jobs for a in plan.actions if isinstance(a, StartLaunch)] == [(2,), (1,)]
-
     def test_a_static_node_that_is_powered_down_is_powered_up(self) -> None:
         plan = decide(a_snapshot(nodes=[a_node("q1-st-c5-1", POWERED_DOWN)]), a_policy(static=("q1-st-c5-1",)))
         assert plan.actions == (PowerUpNodes((NodeName("q1-st-c5-1"),), Reason.STATIC),)
@@ -168,9 +163,43 @@ class TestLostReplies:
         assert decide(a_snapshot(nodes=[a_node(N1, POWERED_DOWN)], launches=[launch]), a_policy()).actions == ()
 
     def test_an_unwanted_one_is_given_up_after_its_instances_would_have_been_seen(self) -> None:
-        launch = a_launch(a_claim(N1, ClaimState.REQUESTED, age_s=700))
+        launch = a_launch(a_claim(N1, ClaimState.REQUESTED, age_s=700), last_attempt_s_ago=700)
         plan = decide(a_snapshot(nodes=[a_node(N1, POWERED_DOWN)], launches=[launch]), a_policy())
         assert states(only(plan, RecordLaunch)) == {N1: ClaimState.LAUNCH_FAILED}
+
+    def test_its_age_is_that_of_its_newest_call(self) -> None:
+        launch = a_launch(a_claim(N1, ClaimState.REQUESTED, age_s=700), last_attempt_s_ago=500)
+        plan = decide(a_snapshot(nodes=[a_node(N1, POWERED_DOWN)], launches=[launch]), a_policy())
+        assert plan.actions == ()
+
+
+class TestLaunchesThatWait:
+    def test_one_that_slurm_still_wants_goes_on_waiting(self) -> None:
+        launch = a_launch(a_claim(N1, ClaimState.REQUESTED), a_claim(N2, ClaimState.REQUESTED))
+        nodes = [a_node(N1, POWERING_UP), a_node(N2, POWERED_DOWN)]
+        snapshot = a_snapshot(nodes=nodes, launches=[launch], in_flight=("t-1",), waiting=("t-1",))
+        assert decide(snapshot, a_policy()).actions == ()
+
+    def test_one_that_nobody_wants_any_more_is_withdrawn(self) -> None:
+        launch = a_launch(a_claim(N1, ClaimState.REQUESTED))
+        snapshot = a_snapshot(nodes=[a_node(N1, POWERED_DOWN)], launches=[launch], in_flight=("t-1",), waiting=("t-1",))
+        assert decide(snapshot, a_policy()).actions == (WithdrawLaunch(LaunchToken("t-1"), Reason.NOT_WANTED),)
+
+    def test_a_call_that_is_being_made_is_not_withdrawn(self) -> None:
+        launch = a_launch(a_claim(N1, ClaimState.REQUESTED))
+        snapshot = a_snapshot(nodes=[a_node(N1, POWERED_DOWN)], launches=[launch], in_flight=("t-1",))
+        assert decide(snapshot, a_policy()).actions == ()
+
+    def test_a_replay_whose_instances_are_all_shown_is_withdrawn_so_that_they_are_adopted(self) -> None:
+        launch = a_launch(a_claim(N1, ClaimState.REQUESTED))
+        snapshot = a_snapshot(
+            nodes=[a_node(N1, POWERING_UP)],
+            instances=[an_instance("i-1", token="t-1")],
+            launches=[launch],
+            in_flight=("t-1",),
+            waiting=("t-1",),
+        )
+        assert decide(snapshot, a_policy()).actions == (WithdrawLaunch(LaunchToken("t-1"), Reason.REPLY_LOST),)
 
 
 class TestReadLag:

@@ -74,6 +74,7 @@ class Machine:
     power_offs: list[list[str]] = field(default_factory=list)
     regions: list[str] = field(default_factory=list)
     clock: Callable[[], float] = lambda: 0.0
+    store_complaint: Callable[[str], str] = lambda _: ""
 
     def identity(self) -> Identity:
         if self.identity_troubles:
@@ -101,6 +102,7 @@ class Machine:
                 probe_slurmd=lambda _: self.features,
                 start=self.start,
                 run=self.power_offs.append,
+                store_complaint=self.store_complaint,
                 monotonic=self.clock,
             ),
         )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clustermgtd.node.arguments import AgentArguments, as_environment, parse
+from clustermgtd.node.from_settings import agent_arguments
 from clustermgtd.node.user_data import ENVIRONMENT_FILE, agent_environment, user_data
+from clustermgtd.settings import loads
 
 VALUES = st.text(st.characters(codec="ascii", exclude_categories=("Cc",)), max_size=30)
 
@@ -63,3 +66,20 @@ def test_user_data_is_a_script_that_a_shell_accepts() -> None:
 def test_defaults_stay_out_of_user_data() -> None:
     assert agent_environment(user_data(AgentArguments(table="t"))) == {"CLUSTERMGTD_NODE_TABLE": "t"}
     assert as_environment(AgentArguments(table="t"))["CLUSTERMGTD_NODE_GIVE_UP_S"] == "600"
+
+
+def test_cluster_yaml_says_what_a_queue_s_agents_are_told() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "examples" / "minimal.yaml").read_text()
+    assert agent_arguments(loads(text), "q1", "head-1") == AgentArguments(
+        table="clustermgtd-cluster", region="eu-central-1", conf_server="head-1"
+    )
+    said = "ComputeSettings: {LocalStorage: {EphemeralVolume: {MountDir: /fast}}}"
+    text = text.replace("- Name: q1\n", f"- Name: q1\n      {said}\n")
+    text += "Clustermgtd: {NodeAgent: {GiveUpSeconds: 90, ConfServer: other:6817}}\n"
+    assert agent_arguments(loads(text), "q1", "head-1") == AgentArguments(
+        table="clustermgtd-cluster",
+        region="eu-central-1",
+        conf_server="other:6817",
+        give_up_s=90,
+        ephemeral_dir="/fast",
+    )

@@ -22,7 +22,7 @@ from clustermgtd.model.snapshot import Plan, Snapshot
 from clustermgtd.ports.hint_sink import Hint, HintKind
 from clustermgtd.reconcile.boot_reports import BootReports
 from clustermgtd.reconcile.ledger import Ledger
-from clustermgtd.reconcile.loop import Loop, Pace
+from clustermgtd.reconcile.loop import INLINE_NODES_MAX, Loop, Pace
 from clustermgtd.reconcile.observer import Observers
 from clustermgtd.reconcile.status import Status
 from tests.builders import a_policy, dynamic
@@ -121,6 +121,16 @@ def test_a_job_brings_up_instances_and_they_go_when_slurm_powers_down() -> None:
 
     stage = play(story)
     assert stage.fleet.calls["launch"] == 1
+
+
+def test_a_large_cluster_is_thought_about_on_a_thread_and_served_alike() -> None:
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        stage.scheduler.submit(2)
+        stage.pass_time(1)
+        await stage.tick(group)
+        assert len(stage.claims()) == 2
+
+    play(story, Stage(INLINE_NODES_MAX + 1))
 
 
 @pytest.mark.parametrize("blind", ["slurm", "ec2"])

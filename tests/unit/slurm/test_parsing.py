@@ -133,6 +133,7 @@ def test_recorded_jobs_are_understood_and_an_array_is_one_record_until_it_starts
     assert running.is_configuring
     assert (running.nodes, running.user, running.partition) == (("q1-dy-c5-3", "q1-dy-c5-4"), "root", "q1")
     assert running.priority == 4294901759
+    assert running.account == "", "Slurm without accounting keeps none"
     assert jobs[JobId(3)].reason == "BeginTime"
     assert not jobs[JobId(3)].is_held_after_requeue, "a user's --begin is not a requeue"
 
@@ -140,21 +141,26 @@ def test_recorded_jobs_are_understood_and_an_array_is_one_record_until_it_starts
 @pytest.mark.parametrize(
     ("line", "is_held"),
     [
-        ("7|PENDING|1|q1|root|1|1700000121||BeginTime", True),
-        ("7|PENDING|1|q1|root|1|1700000121||None", True),
-        ("7|PENDING|1|q1|root|1|N/A||None", False),
-        ("7|PENDING|1|q1|root|1|1699999999||None", False),
-        ("7|PENDING|0|q1|root|1|1700000121||None", False),
-        ("7|PENDING|1|q1|root|1|1700000121||Resources", False),
-        ("7|COMPLETING|1|q1|root|1|1700000121|n1|None", False),
+        ("7|PENDING|1|q1|root|physics|1|1700000121||BeginTime", True),
+        ("7|PENDING|1|q1|root|physics|1|1700000121||None", True),
+        ("7|PENDING|1|q1|root|physics|1|N/A||None", False),
+        ("7|PENDING|1|q1|root|physics|1|1699999999||None", False),
+        ("7|PENDING|0|q1|root|physics|1|1700000121||None", False),
+        ("7|PENDING|1|q1|root|physics|1|1700000121||Resources", False),
+        ("7|COMPLETING|1|q1|root|physics|1|1700000121|n1|None", False),
     ],
 )
 def test_a_requeued_job_is_held_before_slurm_has_filled_the_reason_in(line: str, is_held: bool) -> None:
     assert parse_jobs(f"{line}\n".encode(), NOW)[JobId(7)].is_held_after_requeue is is_held
 
 
+def test_a_job_s_account_is_read() -> None:
+    [job] = parse_jobs(b"7|PENDING|0|q1|root|physics|1|N/A||None\n", NOW).values()
+    assert job.account == "physics"
+
+
 def test_a_reason_may_hold_the_separator() -> None:
-    jobs = parse_jobs(b"7|PENDING|0|q1|root|1|N/A||admin says a|b\n", NOW)
+    jobs = parse_jobs(b"7|PENDING|0|q1|root|physics|1|N/A||admin says a|b\n", NOW)
     assert jobs[JobId(7)].reason == "admin says a|b"
 
 
@@ -165,11 +171,11 @@ def test_no_job_is_a_whole_answer() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "7|PENDING|0|q1|root|1|N/A||None",
+        "7|PENDING|0|q1|root|physics|1|N/A||None",
         "7|PENDING|0|q1\n",
-        "x|PENDING|0|q1|root|1|N/A||None\n",
-        "7|PENDING|no|q1|root|1|N/A||None\n",
-        "7|RUNNING|0|q1|root|1|N/A|n[1-|None\n",
+        "x|PENDING|0|q1|root|physics|1|N/A||None\n",
+        "7|PENDING|no|q1|root|physics|1|N/A||None\n",
+        "7|RUNNING|0|q1|root|physics|1|N/A|n[1-|None\n",
         "slurm_load_jobs error\n",
     ],
 )

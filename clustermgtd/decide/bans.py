@@ -1,0 +1,181 @@
+"""What launches and interruptions teach about offerings: who is banned, how far, for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from clustermgtd.model.claim import ClaimState, Launch, LaunchOutcome, Refusal
+from clustermgtd.model.failure import FailureKind
+from clustermgtd.model.ids import InstanceType, LaunchToken, SubnetId
+from clustermgtd.model.offering import Market, Offering, Subnet
+from clustermgtd.model.offering_memory import Ban, BanScope, OfferingMemory
+from clustermgtd.model.policy import BanPolicy, ComputeResourceKey, Policy
+from clustermgtd.model.quota import quota_class
+from clustermgtd.model.snapshot import Snapshot
+
+TAKEN_BACK = frozenset(
+    {
+        "Server.SpotInstanceTermination",
+        "Server.SpotInstanceShutdown",
+        "Server.InsufficientInstanceCapacity",
+    }
+)
+"""EC2's codes for an instance that it ended because somebody else gets the capacity."""
+
+
+def place_of(key: ComputeResourceKey) -> str:
+    """How a ban names a compute resource."""
+    return f"{key.queue}/{key.name}"
+
+
+def learn(snapshot: Snapshot, launches: Mapping[LaunchToken, Launch], policy: Policy) -> OfferingMemory:
+    """The memory with what `launches` (as of now) say that it does not know yet, and without what is past.
+
+    The same value comes back if nothing changed. A refusal while its ban is active changes nothing but its count, so
+    that calls that were made before the ban do not lengthen it, and learning twice is learning once.
+    """
+    memory = snapshot.offerings
+    bans = {ban.scope: ban for ban in memory.bans if _is_valid(ban, snapshot.now, policy)}
+    fresh = [
+        (launch.outcome, launch)
+        for launch in launches.values()
+        if launch.outcome is not None and launch.token not in memory.learned
+    ]
+    learned = set(memory.learned)
+    for outcome, launch in sorted(fresh, key=lambda item: (item[0].at, item[1].token)):
+        _forgive(bans, launch, outcome, snapshot.subnets, policy)
+        count = 1 if outcome.obtained else launch.request.minimum
+        for refusal in outcome.refusals:
+            ban = _ban(refusal, launch, snapshot.subnets, policy, outcome.at)
+            _add(bans, replace(ban, count=count), policy.bans)
+            learned.add(launch.token)
+    for offering, key in _taken_back(snapshot, launches):
+        scope = _capacity(offering, key, snapshot.subnets, policy)
+        _add(bans, Ban(scope, snapshot.now, 0.0, code="SpotInstanceTermination"), policy.bans)
+    changed = tuple(bans[scope] for scope in sorted(bans))
+    if changed == memory.bans and learned == set(memory.learned):
+        return memory
+    return replace(memory, bans=changed, learned=tuple(sorted(learned & set(launches))))
+
+
+def _is_valid(ban: Ban, now: float, policy: Policy) -> bool:
+    if now >= ban.until + policy.bans.forget_s:
+        return False
+    if not ban.configuration:
+        return True
+    return any(
+        place_of(key) == ban.scope.place and compute_resource.configuration == ban.configuration
+        for key, compute_resource in policy.compute_resources.items()
+    )
+
+
+def _forgive(
+    bans: dict[BanScope, Ban],
+    launch: Launch,
+    outcome: LaunchOutcome,
+    subnets: Mapping[SubnetId, Subnet],
+    policy: Policy,
+) -> None:
+    """Drop bans that a success disproves: as many instances as were refused came from there, later."""
+    key = ComputeResourceKey(launch.request.queue, launch.request.compute_resource)
+    for offering, count in outcome.obtained:
+        for scope, ban in list(bans.items()):
+            is_there = covers(ban, offering, key, subnets, _pool(key, policy))
+            if is_there and outcome.at > ban.since and count >= ban.count:
+                del bans[scope]
+
+
+def covers(
+    ban: Ban, offering: Offering, key: ComputeResourceKey, subnets: Mapping[SubnetId, Subnet], pool: str
+) -> bool:
+    """The ban speaks of this offering when it is asked for by this compute resource."""
+    scope = ban.scope
+    return (
+        scope.market in ("", offering.market)
+        and scope.instance_type in ("", offering.instance_type, _quota_class(offering.instance_type))
+        and scope.place in ("", offering.subnet, place_of(key), _zone(offering.subnet, subnets))
+        and (scope.pool == pool or scope.kind is not FailureKind.CAPACITY)
+    )
+
+
+def _ban(refusal: Refusal, launch: Launch, subnets: Mapping[SubnetId, Subnet], policy: Policy, at: float) -> Ban:
+    """How far a refusal reaches, as a ban that has no end yet."""
+    offering = refusal.offering
+    key = ComputeResourceKey(launch.request.queue, launch.request.compute_resource)
+    configuration = ""
+    match refusal.kind:
+        case FailureKind.QUOTA:
+            scope = BanScope(refusal.kind, offering.market, _quota_class(offering.instance_type))
+        case FailureKind.SUBNET_ADDRESSES:
+            scope = BanScope(refusal.kind, place=offering.subnet)
+        case FailureKind.UNSUPPORTED:
+            scope = BanScope(refusal.kind, "", offering.instance_type, _zone(offering.subnet, subnets))
+        case FailureKind.CONFIGURATION if launch.outcome is not None and launch.outcome.obtained:
+            # the other offerings work: it is about this type in this subnet
+            scope = BanScope(refusal.kind, offering.market, offering.instance_type, offering.subnet)
+        case FailureKind.CONFIGURATION:
+            scope = BanScope(refusal.kind, place=place_of(key))
+            compute_resource = policy.compute_resources.get(key)
+            configuration = compute_resource.configuration if compute_resource else ""
+        case _:
+            scope = _capacity(offering, key, subnets, policy)
+    return Ban(scope, at, 0.0, code=refusal.code, configuration=configuration)
+
+
+def _capacity(
+    offering: Offering, key: ComputeResourceKey, subnets: Mapping[SubnetId, Subnet], policy: Policy
+) -> BanScope:
+    zone = _zone(offering.subnet, subnets)
+    return BanScope(FailureKind.CAPACITY, offering.market, offering.instance_type, zone, _pool(key, policy))
+
+
+def _add(bans: dict[BanScope, Ban], new: Ban, durations: BanPolicy) -> None:
+    """One more refusal: a first ban, or a longer one if the former had ended."""
+    old = bans.get(new.scope)
+    if old is not None and new.since < old.until:
+        bans[new.scope] = replace(old, count=min(old.count, new.count))
+        return
+    level = 0 if old is None else old.level + 1
+    match new.scope.kind:
+        case FailureKind.UNSUPPORTED:
+            duration = durations.unsupported_s
+        case FailureKind.CONFIGURATION:
+            duration = durations.configuration_s
+        case _:
+            duration = durations.steps_s[min(level, len(durations.steps_s) - 1)]
+    bans[new.scope] = replace(new, level=level, until=new.since + duration)
+
+
+def _taken_back(
+    snapshot: Snapshot, launches: Mapping[LaunchToken, Launch]
+) -> Iterator[tuple[Offering, ComputeResourceKey]]:
+    """Offerings of instances that EC2 took back, of claims that this decision loses."""
+    for token, launch in launches.items():
+        before = snapshot.launches.get(token)
+        if launch is before or before is None:
+            continue
+        for claim, old in zip(launch.claims, before.claims, strict=True):
+            instance = snapshot.instances.get(claim.instance)
+            if claim.state is old.state or claim.state is not ClaimState.LOST or instance is None:
+                continue
+            if instance.state_reason in TAKEN_BACK and instance.instance_type and instance.subnet:
+                market = Market.SPOT if instance.is_spot else launch.request.market
+                offering = Offering(instance.instance_type, instance.subnet, market)
+                yield offering, ComputeResourceKey(launch.request.queue, launch.request.compute_resource)
+
+
+def _pool(key: ComputeResourceKey, policy: Policy) -> str:
+    compute_resource = policy.compute_resources.get(key)
+    return compute_resource.pool if compute_resource else ""
+
+
+def _quota_class(instance_type: InstanceType) -> str:
+    """The types that share a quota; one of a family that is not known is alone."""
+    return quota_class(instance_type) or instance_type
+
+
+def _zone(subnet: SubnetId, subnets: Mapping[SubnetId, Subnet]) -> str:
+    """The subnet's zone, or the subnet itself where that is not known."""
+    known = subnets.get(subnet)
+    return known.zone if known else subnet

@@ -1,0 +1,188 @@
+"""What can be asked of EC2 now: a compute resource's offerings without the banned ones, in the order to ask in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from clustermgtd.decide.bans import covers
+from clustermgtd.decide.sync import is_awaited
+from clustermgtd.model.claim import AllocationStrategy, Launch
+from clustermgtd.model.failure import FailureKind
+from clustermgtd.model.ids import LaunchToken, SubnetId
+from clustermgtd.model.offering import Market, Offering, Subnet
+from clustermgtd.model.offering_memory import Ban, BanScope, OfferingMemory
+from clustermgtd.model.policy import ComputeResourceKey, ComputeResourcePolicy
+from clustermgtd.model.snapshot import Snapshot
+
+OVERRIDES_MAX = 60
+"""Types x zones of one request: more make the body too large for EC2 once templates have several disks."""
+_NAMED_MAX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a launch may ask for."""
+
+    offerings: tuple[Offering, ...] = ()
+    is_probe: bool = False
+    """All of them were banned lately: the launch is to be small."""
+    is_waiting: bool = False
+    """Nothing now, but a probe is under way: wait for its answer."""
+    bans: tuple[Ban, ...] = ()
+    """Why there is nothing, if there is nothing to wait for; never empty then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Bans and free addresses at one moment of a decision; launches made in it are counted by `after`."""
+
+    now: float
+    bans: tuple[Ban, ...] = ()
+    subnets: Mapping[SubnetId, Subnet] = field(default_factory=dict)
+    probed: frozenset[BanScope] = frozenset()
+    """Ended bans that a launch under way tries."""
+
+    @classmethod
+    def of(cls, memory: OfferingMemory, launches: Mapping[LaunchToken, Launch], snapshot: Snapshot) -> Availability:
+        """As the memory and the launches under way make it."""
+        availability = cls(snapshot.now, memory.bans, snapshot.subnets)
+        for launch in launches.values():
+            if not launch.is_unresolved or launch.token in snapshot.in_flight or is_awaited(launch, snapshot):
+                availability = availability.after(launch)
+        return availability
+
+    def after(self, launch: Launch) -> Availability:
+        """The same with a launch: an unanswered one tries ended bans, and addresses go that a reading did not see."""
+        used: dict[SubnetId, int] = {}
+        probed: set[BanScope] = set()
+        offerings = launch.request.offerings
+        if launch.is_unresolved:
+            subnets = {offering.subnet for offering in offerings}
+            used = dict.fromkeys(subnets, -(-launch.request.count // len(subnets)))
+            key = ComputeResourceKey(launch.request.queue, launch.request.compute_resource)
+            probed = {
+                ban.scope
+                for ban in self.bans
+                if not ban.is_active(self.now) and any(self._covers(ban, o, key, ban.scope.pool) for o in offerings)
+            }
+        elif launch.outcome is not None:
+            for offering, count in launch.outcome.obtained:
+                known = self.subnets.get(offering.subnet)
+                if known is not None and launch.outcome.at > known.read_at:
+                    used[offering.subnet] = used.get(offering.subnet, 0) + count
+        if not used and not probed:
+            return self
+        fewer = {
+            id: replace(known, free_addresses=max(0, known.free_addresses - used[id]))
+            for id in used
+            if (known := self.subnets.get(id)) is not None
+        }
+        return replace(self, subnets={**self.subnets, **fewer}, probed=self.probed | probed)
+
+    def choose(self, compute_resource: ComputeResourcePolicy, minimum: int = 1) -> Choice:
+        """What to ask for if fewer than `minimum` instances at once are of no use.
+
+        An ended ban is tried by one launch at a time. As long as others can be had the launch need not be small: EC2
+        takes what is refused from them.
+        """
+        free: list[Offering] = []
+        recovering: list[Offering] = []
+        refusing: set[Ban] = set()
+        is_waiting = False
+        for offering in compute_resource.offerings:
+            bans = [b for b in self._bans_on(offering, compute_resource) if minimum >= b.count]
+            active = [ban for ban in bans if ban.is_active(self.now)]
+            if active:
+                refusing.update(active)
+            elif not bans:
+                free.append(offering)
+            elif all(ban.scope not in self.probed for ban in bans):
+                recovering.append(offering)
+            else:
+                is_waiting = True
+        if free or recovering:
+            ordered = [o for o in compute_resource.offerings if o in free or o in recovering]
+            return Choice(self._in_order(ordered, compute_resource), is_probe=not free)
+        if is_waiting:
+            return Choice(is_waiting=True)
+        return Choice(bans=tuple(sorted(refusing, key=lambda ban: (ban.until, ban.scope))))
+
+    def limit(self, compute_resource: ComputeResourcePolicy) -> float:
+        """The largest number of instances at once that is not banned: 0 is none at all, infinity is no ban."""
+        return max(
+            min(
+                (float(b.count - 1) for b in self._bans_on(offering, compute_resource) if b.is_active(self.now)),
+                default=float("inf"),
+            )
+            for offering in compute_resource.offerings
+        )
+
+    def refusals(self, compute_resource: ComputeResourcePolicy) -> tuple[Ban, ...]:
+        """Active bans on its offerings, those that end first in front."""
+        found = {
+            ban
+            for offering in compute_resource.offerings
+            for ban in self._bans_on(offering, compute_resource)
+            if ban.is_active(self.now)
+        }
+        return tuple(sorted(found, key=lambda ban: (ban.until, ban.scope)))
+
+    def _bans_on(self, offering: Offering, compute_resource: ComputeResourcePolicy) -> list[Ban]:
+        return [b for b in self.bans if self._covers(b, offering, compute_resource.key, compute_resource.pool)]
+
+    def _covers(self, ban: Ban, offering: Offering, key: ComputeResourceKey, pool: str) -> bool:
+        return covers(ban, offering, key, self.subnets, pool)
+
+    def _in_order(self, offerings: list[Offering], compute_resource: ComputeResourcePolicy) -> tuple[Offering, ...]:
+        """One subnet per zone, because EC2 refuses two: the one with most free addresses. Types stay in their order,
+        each first where most addresses are free; spot at the lowest price stays in the order of prices.
+
+        Full subnets are asked only if there are no others, because a reading may be old.
+        """
+        rooms = [o for o in offerings if self._free(o.subnet) > 0] or offerings
+        by_room = sorted(rooms, key=lambda o: -self._free(o.subnet))
+        chosen: dict[tuple[str, str], Offering] = {}
+        for offering in by_room:
+            zone = self.subnets[offering.subnet].zone if offering.subnet in self.subnets else offering.subnet
+            chosen.setdefault((offering.instance_type, zone), offering)
+        if compute_resource.market is Market.SPOT and compute_resource.strategy is AllocationStrategy.LOWEST_PRICE:
+            ordered = [offering for offering in offerings if offering in chosen.values()]
+        else:
+            ranks = {t: rank for rank, t in enumerate(dict.fromkeys(o.instance_type for o in offerings))}
+            ordered = sorted(chosen.values(), key=lambda o: ranks[o.instance_type])
+        return tuple(ordered[:OVERRIDES_MAX])
+
+    def _free(self, subnet: SubnetId) -> float:
+        """Free addresses; infinite if they are not known."""
+        known = self.subnets.get(subnet)
+        return float("inf") if known is None else known.free_addresses
+
+
+def sentence(bans: Iterable[Ban]) -> str:
+    """The bans for people: EC2's code, what it is about, and when it is asked again."""
+    listed = list(bans)
+    parts = [f"(Code:{ban.code}) {_subject(ban)} until {_clock_time(ban.until)}" for ban in listed[:_NAMED_MAX]]
+    more = len(listed) - len(parts)
+    return "; ".join([*parts, *([f"and {more} more"] if more > 0 else [])])
+
+
+def _subject(ban: Ban) -> str:
+    scope = ban.scope
+    match scope.kind:
+        case FailureKind.QUOTA:
+            return f"the account's quota for {scope.instance_type} {scope.market} instances is used up"
+        case FailureKind.SUBNET_ADDRESSES:
+            return f"{scope.place} has no free address"
+        case FailureKind.UNSUPPORTED:
+            return f"{scope.instance_type} is not offered in {scope.place}"
+        case FailureKind.CONFIGURATION:
+            return f"EC2 refuses the configuration of {' in '.join(w for w in (scope.instance_type, scope.place) if w)}"
+        case _:
+            size = f"{ban.count} at once of " if ban.count > 1 else ""
+            return f"no capacity for {size}{scope.market} {scope.instance_type} in {scope.pool or scope.place}"
+
+
+def _clock_time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
