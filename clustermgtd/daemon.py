@@ -30,10 +30,9 @@ from clustermgtd.adapters.aws.subnets import AwsSubnets
 from clustermgtd.adapters.slurm.command_line import CommandLineScheduler
 from clustermgtd.adapters.system import garbage
 from clustermgtd.adapters.system.loop_clock import LoopClock
-from clustermgtd.adapters.system.systemd import Notifier
+from clustermgtd.adapters.system.systemd import Notifier, inherited_sockets
 from clustermgtd.errors import ClustermgtdError, ConfigurationError, FencedError, TransientError
 from clustermgtd.intake.hooks import HookServer, HookServerSettings
-from clustermgtd.intake.listener import inherited_fd
 from clustermgtd.model.hostlist import fold
 from clustermgtd.model.ids import InstanceType
 from clustermgtd.model.policy import Policy
@@ -316,7 +315,7 @@ def _hook_settings(settings: Settings) -> HookServerSettings:
         socket_path=Path(hooks.socket_path),
         spool_folder=Path(hooks.spool_dir),
         allowed_uids=_uids(hooks.allowed_users),
-        inherited_fd=inherited_fd(os.environ),
+        inherited_fd=next(iter(inherited_sockets(os.environ).get("hooks", ())), None),
     )
 
 

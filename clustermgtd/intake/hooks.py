@@ -41,7 +41,7 @@ class HookServerSettings:
     allowed_uids: frozenset[int]
     """Who may speak: SlurmUser, root, the daemon's own user."""
     inherited_fd: int | None = None
-    """A socket that listens already (`listener.inherited_fd`); `socket_path` is then not touched."""
+    """A socket that listens already (systemd passed it); `socket_path` is then not touched."""
     socket_mode: int = 0o660
     connections_max: int = 64
     """Requests being read at once; gates that wait are bounded by the gate."""

@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
-from collections.abc import Mapping
 from pathlib import Path
 
 from clustermgtd.errors import ConfigurationError
 
 BACKLOG = 1024
 """Connections that wait while the daemon restarts; Slurm may start a hook per job."""
-_FIRST_FD = 3
 _CREDENTIALS = struct.Struct("3i")
-
-
-def inherited_fd(environment: Mapping[str, str], name: str = "hooks") -> int | None:
-    """The descriptor that systemd passed under this `FileDescriptorName=`, or the only one; None if there is none."""
-    if environment.get("LISTEN_PID") != str(os.getpid()):
-        return None
-    try:
-        count = int(environment.get("LISTEN_FDS", "0"))
-    except ValueError:
-        return None
-    names = environment.get("LISTEN_FDNAMES", "").split(":")
-    if name in names[:count]:
-        return _FIRST_FD + names.index(name)
-    return _FIRST_FD if count == 1 else None
 
 
 class Listener:

@@ -15,7 +15,7 @@ import pytest
 from clustermgtd.adapters.system.loop_clock import LoopClock
 from clustermgtd.errors import ConfigurationError
 from clustermgtd.intake.hooks import HookServer, HookServerSettings
-from clustermgtd.intake.listener import Listener, inherited_fd
+from clustermgtd.intake.listener import Listener
 from clustermgtd.intake.observer import Rejection, Source
 from clustermgtd.model.ids import JobId, NodeName
 from resume_suspend.protocol import GateRequest, Reply, SuspendRequest, decode, encode
@@ -286,16 +286,6 @@ def test_an_inherited_socket_is_served_and_left_as_it_was() -> None:
             assert stage.settings.socket_path.exists()
 
     asyncio.run(run())
-
-
-def test_systemds_descriptor_is_found_by_name_or_if_it_is_the_only_one() -> None:
-    ours = {"LISTEN_PID": str(os.getpid())}
-    assert inherited_fd({}) is None
-    assert inherited_fd({"LISTEN_PID": "1", "LISTEN_FDS": "1"}) is None
-    assert inherited_fd({**ours, "LISTEN_FDS": "1"}) == 3
-    assert inherited_fd({**ours, "LISTEN_FDS": "2", "LISTEN_FDNAMES": "metrics:hooks"}) == 4
-    assert inherited_fd({**ours, "LISTEN_FDS": "2"}) is None
-    assert inherited_fd({**ours, "LISTEN_FDS": "two"}) is None
 
 
 def test_a_descriptor_that_is_no_unix_socket_is_refused() -> None:
