@@ -150,7 +150,9 @@ class Availability:
         if compute_resource.market is Market.SPOT and compute_resource.strategy is AllocationStrategy.LOWEST_PRICE:
             ordered = [offering for offering in offerings if offering in chosen.values()]
         else:
-            ranks = {t: rank for rank, t in enumerate(dict.fromkeys(o.instance_type for o in offerings))}
+            ranks = {
+                t: rank for rank, t in enumerate(dict.fromkeys(o.instance_type for o in compute_resource.offerings))
+            }
             ordered = sorted(chosen.values(), key=lambda o: ranks[o.instance_type])
         return tuple(ordered[:OVERRIDES_MAX])
 

@@ -15,7 +15,10 @@ from clustermgtd.adapters.aws.dynamodb_claim_store import DynamoDbClaimStore
 from clustermgtd.adapters.aws.session import AwsSession
 from clustermgtd.errors import ConflictError, FencedError, ThrottledError, TransientError
 from clustermgtd.model.claim import Launch
-from clustermgtd.model.ids import InstanceId
+from clustermgtd.model.failure import FailureKind
+from clustermgtd.model.ids import InstanceId, LaunchToken, NodeName
+from clustermgtd.model.offering import Market
+from clustermgtd.model.offering_memory import Ban, BanScope, OfferingMemory
 from clustermgtd.ports.claim_store import ClaimStore
 from tests.contract.aws.builders import a_launch, a_request, closed, launched
 from tests.contract.aws.wire import Fault, Wire
@@ -32,7 +35,7 @@ class Table(Protocol):
 
     async def report_boot(self, instance: InstanceId, phases: dict[str, float]) -> None: ...
 
-    def lose_reply_of_put(self) -> None: ...
+    def lose_reply_of_put(self, method: str = "put") -> None: ...
 
     def throttle_put(self) -> None: ...
 
@@ -52,8 +55,8 @@ class InMemory:
     async def report_boot(self, instance: InstanceId, phases: dict[str, float]) -> None:
         self.table.phases[instance] = phases
 
-    def lose_reply_of_put(self) -> None:
-        self.faults.lose_reply("put")
+    def lose_reply_of_put(self, method: str = "put") -> None:
+        self.faults.lose_reply(method)
 
     def throttle_put(self) -> None:
         self.faults.fail("put", ThrottledError("slower", code="ThrottlingException"))
@@ -67,6 +70,7 @@ FIRST_OPERATION = {
     "load": "GetItem",
     "put": "TransactWriteItems",
     "boot_phases": "BatchGetItem",
+    "load_offerings": "GetItem",
 }
 
 
@@ -87,7 +91,8 @@ class OverTheWire:
         }
         await self.session.call("dynamodb", "put_item", {"TableName": self.name, "Item": item}, 10)
 
-    def lose_reply_of_put(self) -> None:
+    def lose_reply_of_put(self, method: str = "put") -> None:
+        del method  # every write is a transaction
         self.wire.spoil_next("TransactWriteItems", Fault.REPLY_LOST)
 
     def throttle_put(self) -> None:
@@ -376,5 +381,75 @@ def test_boot_phases_of_those_that_reported(play: Play) -> None:
             for number, instance in enumerate(reported)
         }
         assert await table.store().boot_phases([]) == {}
+
+    play(scenario)
+
+
+def some_offerings(held: int = 2) -> OfferingMemory:
+    scope = BanScope(FailureKind.CAPACITY, Market.SPOT, "c5.large", "eu-west-1a", "cr-1")
+    everywhere = BanScope(FailureKind.CONFIGURATION, place="q1/c5")
+    return OfferingMemory(
+        (
+            Ban(scope, 1000.5, 1045.5, level=2, count=24, code="InsufficientInstanceCapacity"),
+            Ban(everywhere, 1000.5, 2800.5, code="UnauthorizedOperation", configuration="0badcafe"),
+        ),
+        (LaunchToken("clmgtd-0badcafe-1-2"),),
+        tuple(NodeName(f"q1-dy-c5-{number}") for number in range(held)),
+    )
+
+
+def test_nothing_is_known_about_offerings_at_first(play: Play) -> None:
+    async def scenario(table: Table) -> None:
+        assert await (await a_leader(table)).load_offerings() == OfferingMemory()
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("held", [2, 10_000])
+def test_what_is_known_about_offerings_outlives_the_daemon(play: Play, held: int) -> None:
+    async def scenario(table: Table) -> None:
+        store = await a_leader(table)
+        first = await store.put_offerings(some_offerings(held))
+        assert first == replace(some_offerings(held), version=1)
+        second = await store.put_offerings(replace(first, bans=first.bans[:1]))
+        assert second.version == 2
+        assert await (await a_leader(table)).load_offerings() == second
+
+    play(scenario)
+
+
+def test_offerings_of_an_old_version_are_a_conflict(play: Play) -> None:
+    async def scenario(table: Table) -> None:
+        store = await a_leader(table)
+        first = await store.put_offerings(some_offerings())
+        await store.put_offerings(first)
+        for stale in (some_offerings(held=3), replace(first, held=())):
+            with pytest.raises(ConflictError) as caught:
+                await store.put_offerings(stale)
+            assert not isinstance(caught.value, FencedError)
+
+    play(scenario)
+
+
+def test_a_write_of_offerings_whose_reply_was_lost_may_be_made_again(play: Play) -> None:
+    async def scenario(table: Table) -> None:
+        store = await a_leader(table)
+        table.lose_reply_of_put("put_offerings")
+        with pytest.raises(TransientError):
+            await store.put_offerings(some_offerings())
+        assert (await store.put_offerings(some_offerings())).version == 1
+
+    play(scenario)
+
+
+def test_a_former_daemon_writes_no_offerings(play: Play) -> None:
+    async def scenario(table: Table) -> None:
+        before = await a_leader(table, "head-1")
+        first = await before.put_offerings(some_offerings())
+        await a_leader(table, "head-2")
+        with pytest.raises(FencedError):
+            await before.put_offerings(first)
+        with pytest.raises(FencedError):
+            await table.store().put_offerings(first)
 
     play(scenario)

@@ -322,3 +322,62 @@ def test_an_update_of_no_node_is_nothing(rig: RigFactory) -> None:
         assert await slurm.scheduler.view() == before
 
     play(rig, story)
+
+
+HOLD = "clustermgtd: no-capacity (Code:InsufficientInstanceCapacity) c5.large until then"
+
+
+def test_held_nodes_keep_jobs_waiting_until_they_are_released(rig: RigFactory) -> None:
+    async def story(slurm: Rig) -> None:
+        await slurm.scheduler.hold([NodeName(name) for name in NODES], HOLD)
+        assert (await node(slurm, NODES[0])).is_held_by_us
+        assert (await node(slurm, NODES[0])).reason == HOLD
+        job_id = await slurm.submit(2)
+        await slurm.until(is_in(slurm, job_id, "PENDING"), "the job waits")
+        assert await slurm.calls("resume") == []
+        await slurm.scheduler.release(names(1, 2, 3))
+        await slurm.until(lambda: powering_up(slurm, job_id), "the job has nodes")
+        nodes = (await job(slurm, job_id)).nodes
+        assert set(nodes) <= set(names(1, 2, 3))
+        assert (await job(slurm, job_id)).restarts == 0
+        await slurm.boot(*nodes)
+        await slurm.until(are(slurm, lambda value: value.is_up, *nodes), "nodes that were held are up")
+        assert not await slurm.called_unresolvable_names()
+
+    play(rig, story)
+
+
+def test_a_node_that_powers_down_is_held_from_then_on(rig: RigFactory) -> None:
+    async def story(slurm: Rig) -> None:
+        _, (name,) = await allocated(slurm, 1)
+        await slurm.scheduler.set_down([name], REASON)
+        await slurm.scheduler.power_down([name])
+        await slurm.until(are(slurm, lambda value: value.is_powering_down, name), "the node is powering down")
+        await slurm.scheduler.hold([name], HOLD)
+        await slurm.until(are(slurm, lambda value: value.is_powered_down, name), "the node is powered down")
+        assert (await node(slurm, name)).is_held_by_us
+        await slurm.scheduler.release([name])
+        assert is_free(await node(slurm, name))
+        assert (await node(slurm, name)).reason == ""
+
+    play(rig, story)
+
+
+def test_a_node_with_a_job_is_not_held_and_its_job_stays(rig: RigFactory) -> None:
+    async def story(slurm: Rig) -> None:
+        job_id, nodes = await allocated(slurm, 2)
+        await slurm.scheduler.hold([NodeName(name) for name in NODES], HOLD)
+        held = {name: (await node(slurm, name)).is_held_by_us for name in NODES}
+        assert held == {name: name not in nodes for name in NODES}
+        assert (await job(slurm, job_id)).restarts == 0
+
+    play(rig, story)
+
+
+def test_releasing_what_is_not_held_changes_nothing(rig: RigFactory) -> None:
+    async def story(slurm: Rig) -> None:
+        await slurm.scheduler.hold(names(1), HOLD)
+        await slurm.scheduler.release(names(1, 2))
+        assert all([is_free(await node(slurm, name)) for name in names(1, 2)])
+
+    play(rig, story)

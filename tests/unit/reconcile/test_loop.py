@@ -6,17 +6,20 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from structlog.testing import capture_logs
 
 from clustermgtd.errors import (
     ConfigurationError,
     FencedError,
     IncompleteObservationError,
+    PermanentError,
     ThrottledError,
     TransientError,
 )
 from clustermgtd.model.action import Action
 from clustermgtd.model.claim import ClaimState, Launch, LaunchResult
-from clustermgtd.model.ids import NodeName
+from clustermgtd.model.ids import InstanceType, NodeName, SubnetId
+from clustermgtd.model.offering import Offering
 from clustermgtd.model.policy import Policy
 from clustermgtd.model.snapshot import Plan, Snapshot
 from clustermgtd.ports.hint_sink import Hint, HintKind
@@ -354,5 +357,92 @@ def test_health_follows_the_ticks() -> None:
         assert stage.status.is_alive(30.0)
         assert not stage.status.is_healthy(30.0)
         assert stage.status.text == "tick failed: slurmctld is away"
+
+    play(story)
+
+
+OFFERING = Offering(InstanceType("c5.large"), SubnetId("subnet-1"))
+
+
+def test_a_shortage_is_remembered_by_the_next_daemon_and_ends_on_time() -> None:
+    table = FakeTable()
+
+    async def shortage(stage: Stage, group: asyncio.TaskGroup) -> None:
+        stage.fleet.free[OFFERING] = 0
+        stage.scheduler.submit(1)
+        stage.pass_time(1)
+        await stage.tick(group)
+        with capture_logs() as said:
+            await stage.tick(group)
+        (banned,) = [entry for entry in said if entry["event"] == "offering_banned"]
+        assert (banned["instance_type"], banned["place"], banned["seconds"]) == ("c5.large", "subnet-1", 45.0)
+        nodes = (await stage.scheduler.view()).nodes
+        assert sorted(name for name, node in nodes.items() if node.is_held_by_us) == ["q1-dy-c5-2", "q1-dy-c5-3"]
+
+    play(shortage, Stage(table=table))
+
+    async def afterwards(stage: Stage, group: asyncio.TaskGroup) -> None:
+        assert stage.ledger.offerings == table.offerings
+        stage.scheduler.submit(1)
+        stage.pass_time(1)
+        calls = stage.fleet.calls["launch"]
+        await stage.tick(group)
+        assert stage.fleet.calls["launch"] == calls
+        assert (await stage.scheduler.view()).nodes[NodeName("q1-dy-c5-1")].is_down
+
+    (ban,) = table.offerings.bans
+    assert (ban.level, table.offerings.version) == (0, 1)
+    play(afterwards, Stage(table=table))
+
+
+def test_the_loop_wakes_when_a_ban_ends_and_writes_only_what_changed() -> None:
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        stage.fleet.free[OFFERING] = 0
+        job = stage.scheduler.submit(1)
+        stage.pass_time(1)
+        for _ in range(4):
+            await stage.tick(group)
+            stage.pass_time(2)
+        stage.scheduler.cancel(job)
+        for _ in range(3):
+            await stage.tick(group)
+            stage.pass_time(1)
+        (ban,) = stage.store.table.offerings.bans
+        writes = stage.store.offering_puts
+        stage.clock.step(ban.until - stage.clock.now() - 10)
+        assert await stage.tick(group) == pytest.approx(10)
+        assert stage.store.offering_puts == writes
+        stage.clock.step(10)
+        await stage.tick(group)
+        assert not any(node.is_held_by_us for node in (await stage.scheduler.view()).nodes.values())
+
+    play(story)
+
+
+def test_what_was_learned_is_stored_before_anything_is_done_about_it() -> None:
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        stage.fleet.free[OFFERING] = 0
+        stage.scheduler.submit(1)
+        stage.pass_time(1)
+        await stage.tick(group)
+        stage.store.faults.fail("put_offerings", TransientError("the table does not answer"))
+        await stage.tick(group)
+        assert not (await stage.scheduler.view()).nodes[NodeName("q1-dy-c5-1")].is_down
+        await stage.tick(group)
+        assert (await stage.scheduler.view()).nodes[NodeName("q1-dy-c5-1")].is_down
+        assert len(stage.store.table.offerings.bans) == 1
+
+    play(story)
+
+
+def test_an_unknown_code_refuses_the_launch_and_bans_nothing() -> None:
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        stage.scheduler.submit(1)
+        stage.pass_time(1)
+        stage.fleet.faults.fail("launch", PermanentError("what is this", code="NeverSeen"))
+        await stage.tick(group)
+        await stage.tick(group)
+        assert (await stage.scheduler.view()).nodes[NodeName("q1-dy-c5-1")].is_down
+        assert stage.store.table.offerings.bans == ()
 
     play(story)

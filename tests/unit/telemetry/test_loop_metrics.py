@@ -8,12 +8,14 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from clustermgtd.errors import IncompleteObservationError, TransientError
-from clustermgtd.model.action import PowerDownNodes, Reason, RecordLaunch
+from clustermgtd.model.action import PowerDownNodes, Reason, RecordLaunch, StartLaunch
 from clustermgtd.model.claim import ClaimState, LaunchedInstance, LaunchError, LaunchResult
 from clustermgtd.model.failure import FailureKind
 from clustermgtd.model.ids import InstanceId, NodeName
 from clustermgtd.model.instance import InstanceState
 from clustermgtd.model.node import NodeBase, NodeFlag
+from clustermgtd.model.offering import Market
+from clustermgtd.model.offering_memory import Ban, BanScope, OfferingMemory
 from clustermgtd.model.snapshot import Memory, Plan
 from clustermgtd.reconcile.observer import LoopObserver
 from clustermgtd.telemetry.loop_metrics import UNSEEN_ENDED_S, LoopMetrics
@@ -133,3 +135,18 @@ def test_an_instance_that_reads_leave_out_for_a_while_has_not_ended(counted: Cou
     assert counted.value("instances_ended_total", queue="q1", market="on-demand") is None
     counted.loop.tick_done(a_snapshot(now=NOW + UNSEEN_ENDED_S + 1), NOTHING_TO_DO, 0.1)
     assert counted.value("instances_ended_total", queue="q1", market="on-demand") == 1
+
+
+def test_bans_and_probes_are_counted_by_what_was_refused(counted: Counted) -> None:
+    spot = BanScope(FailureKind.CAPACITY, Market.SPOT, "c5.large", "us-east-1a")
+    full = BanScope(FailureKind.SUBNET_ADDRESSES, place="subnet-1")
+    bans = (Ban(spot, NOW - 10, NOW + 35), Ban(full, NOW - 60, NOW - 15))
+    probe = StartLaunch(a_launch(a_claim(1, ClaimState.REQUESTED)), Reason.PROBE)
+    known = OfferingMemory(bans, held=(NodeName("q1-dy-c5-2"),))
+    counted.loop.tick_done(a_snapshot(), Plan((probe,), Memory(), 1, known), 0.1)
+    assert counted.value("offering_bans", kind="capacity", market="spot", state="active") == 1
+    assert counted.value("offering_bans", kind="subnet-addresses", market="any", state="ended") == 1
+    assert counted.value("offering_probes_total", market="on-demand") == 1
+    assert counted.value("nodes_held") == 1
+    counted.loop.tick_done(a_snapshot(), NOTHING_TO_DO, 0.1)
+    assert counted.value("offering_bans", kind="capacity", market="spot", state="active") == 0
