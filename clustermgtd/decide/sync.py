@@ -28,9 +28,10 @@ def sync(launch: Launch, snapshot: Snapshot, policy: Policy, missing: Mapping[In
     """The launch with every claim moved to where the observation puts it."""
     launch = _adopt(launch, snapshot)
     changed: dict[NodeName, NodeClaim] = {}
+    is_wanted = is_awaited(launch, snapshot)
     for claim in launch.claims:
         moved = (
-            _forget_unwanted(claim, launch, snapshot, policy)
+            (claim if is_wanted else _forget_unwanted(claim, launch, snapshot, policy))
             if claim.state is ClaimState.REQUESTED
             else _sync_claim(claim, snapshot, policy, missing)
         )
@@ -99,10 +100,13 @@ def _sync_claim(claim: NodeClaim, snapshot: Snapshot, policy: Policy, missing: M
 
 
 def _forget_unwanted(claim: NodeClaim, launch: Launch, snapshot: Snapshot, policy: Policy) -> NodeClaim:
-    """Give up on a call without a known outcome once nobody wants its node and its instance would have been seen."""
-    node = snapshot.nodes.get(claim.node)
+    """Give up on a call without a known outcome once its instances would have been seen.
+
+    Only a launch none of whose nodes is awaited is given up: while one is, the call is made again for all of them,
+    and instances that came for a node that was given up would be nobody's.
+    """
     called_at = max(claim.since, launch.last_attempt_at)
-    if (node is not None and node.is_powering_up) or snapshot.now - called_at < policy.launch_timeout_s:
+    if snapshot.now - called_at < policy.launch_timeout_s:
         return claim
     failed = advance(claim, ClaimState.LAUNCH_FAILED, snapshot.now, "no outcome, and the node is not wanted any more")
     return replace(failed, failure=FailureKind.SERVICE)

@@ -202,6 +202,16 @@ class TestLaunchesThatWait:
         assert decide(snapshot, a_policy()).actions == (WithdrawLaunch(LaunchToken("t-1"), Reason.REPLY_LOST),)
 
 
+    def test_but_not_while_another_of_its_nodes_is_awaited_because_a_replay_launches_for_all(self) -> None:
+        launch = a_launch(
+            a_claim(N1, ClaimState.REQUESTED, age_s=700),
+            a_claim(N2, ClaimState.REQUESTED, age_s=700),
+            last_attempt_s_ago=700,
+        )
+        snapshot = a_snapshot(nodes=[a_node(N1, POWERED_DOWN), a_node(N2, POWERING_UP)], launches=[launch])
+        assert decide(snapshot, a_policy()).actions == (StartLaunch(launch, Reason.REPLY_LOST),)
+
+
 class TestReadLag:
     def test_an_instance_that_ec2_does_not_show_yet_is_not_lost(self) -> None:
         launch = a_launch(a_claim(N1, ClaimState.LAUNCHED, "i-1"))
