@@ -201,7 +201,6 @@ class TestLaunchesThatWait:
         )
         assert decide(snapshot, a_policy()).actions == (WithdrawLaunch(LaunchToken("t-1"), Reason.REPLY_LOST),)
 
-
     def test_but_not_while_another_of_its_nodes_is_awaited_because_a_replay_launches_for_all(self) -> None:
         launch = a_launch(
             a_claim(N1, ClaimState.REQUESTED, age_s=700),
