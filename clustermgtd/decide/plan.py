@@ -12,7 +12,7 @@ from clustermgtd.decide.garbage_collection import orphans
 from clustermgtd.decide.holds import holds
 from clustermgtd.decide.liveness import end_unwanted, help_nodes, still_ending
 from clustermgtd.decide.offerings import Availability
-from clustermgtd.decide.requeue import freed, lifts
+from clustermgtd.decide.requeue import freed, lifts, overtaken
 from clustermgtd.decide.sync import is_awaited, missing_since, sync
 from clustermgtd.decide.waiting import withdrawals
 from clustermgtd.model.action import (
@@ -87,7 +87,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
             **{n: at for n, at in snapshot.memory.static_power_up_at.items() if n in policy.nodes},
             **dict.fromkeys(power_up.nodes if power_up else (), snapshot.now),
         },
-        freed_jobs=waiting | freed_now,
+        freed_jobs=waiting | overtaken(hold, snapshot) | freed_now,
     )
     return Plan(tuple(actions), memory, snapshot.next_launch + len(shaped.starts), offerings)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clustermgtd.model.action import LiftRequeueHold, SetNodesDown
+from clustermgtd.model.action import HoldNodes, LiftRequeueHold, SetNodesDown
 from clustermgtd.model.ids import JobId, NodeName
 from clustermgtd.model.node import NodeFlag
 from clustermgtd.model.snapshot import Snapshot
@@ -15,6 +15,20 @@ def freed(actions: list[SetNodesDown], snapshot: Snapshot) -> dict[JobId, tuple[
         job.id: tuple(sorted(set(job.nodes) - down))
         for job in snapshot.jobs.values()
         if job.nodes and down & set(job.nodes)
+    }
+
+
+def overtaken(actions: list[HoldNodes], snapshot: Snapshot) -> dict[JobId, tuple[NodeName, ...]]:
+    """Pending jobs that may take a node in the instant in which this plan drains it.
+
+    slurmctld then requeues the job, with its hold, before it ran anywhere. Whoever is not held at the next look is
+    forgotten there.
+    """
+    partitions = {p for action in actions for name in action.nodes for p in snapshot.nodes[name].partitions}
+    return {
+        job.id: ()
+        for job in snapshot.jobs.values()
+        if job.state == "PENDING" and not job.is_held_after_requeue and partitions & set(job.partition.split(","))
     }
 
 

@@ -8,9 +8,11 @@ from typing import TypeVar
 import pytest
 
 from clustermgtd.decide.plan import decide
+from clustermgtd.decide.requeue import overtaken
 from clustermgtd.model.action import (
     Action,
     AssignAddresses,
+    HoldNodes,
     LiftRequeueHold,
     PowerDownNodes,
     PowerUpNodes,
@@ -371,6 +373,13 @@ class TestRequeueHold:
 
     def test_a_job_that_is_not_held_any_more_is_forgotten(self) -> None:
         assert self.hold([N2], RUNNING, reason="Resources").memory.freed_jobs == {}
+
+    def test_a_pending_job_that_a_drain_may_overtake_is_watched(self) -> None:
+        pending = a_job(7, [], "PENDING", reason="Resources", partition="q0,q1")
+        elsewhere = a_job(8, [], "PENDING", reason="Resources", partition="q2")
+        held = a_job(9, [], "PENDING", reason="BeginTime", restarts=1, partition="q1")
+        snapshot = a_snapshot(nodes=[a_node(N1, POWERED_DOWN)], jobs=[pending, elsewhere, held])
+        assert overtaken([HoldNodes((N1,), "no-capacity")], snapshot) == {7: ()}
 
     def test_a_job_that_waits_for_something_else_is_left_alone(self) -> None:
         assert self.hold([], RUNNING, reason="Dependency").actions == ()
