@@ -113,7 +113,8 @@ class Daemon:
             FencedError: another daemon took over.
         """
         with self._signals():
-            async with AwsSession(settings.region or "") as session:
+            count = self._metrics.unknown_error_code
+            async with AwsSession(settings.region or "", count_unknown_code=count) as session:
                 await self._serve(session, settings)
 
     @contextmanager

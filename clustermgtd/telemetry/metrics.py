@@ -96,6 +96,10 @@ class Metrics:
         self._launch_errors = d.counter(
             "launch_errors_total", "Errors in CreateFleet replies, one per override.", labels.FAILURE, labels.MARKET
         )
+        self._unknown_codes = d.counter(
+            "aws_unknown_error_codes_total",
+            "Error codes of AWS replies that the error table lacks; the log has each the first time.",
+        )
         self._bans = d.gauge(
             "offering_bans",
             "Bans on offerings that EC2 refused, by what was refused.",
@@ -249,6 +253,9 @@ class Metrics:
 
     def launch_error(self, kind: FailureKind, market: Market) -> None:
         self._launch_errors.labels(kind, market).inc()
+
+    def unknown_error_code(self) -> None:
+        self._unknown_codes.inc()
 
     def offering_bans(self, counts: Mapping[tuple[FailureKind, str, labels.BanState], int]) -> None:
         """All at once, by kind, market (or `labels.ANY_MARKET`) and state: what is left out is 0."""

@@ -50,7 +50,12 @@ class Ec2Fleet:
             reply = await self._call("create_fleet", parameters, LAUNCH_DEADLINE_S)
         except CapacityError as error:
             return refused_everywhere(launch.request, error.code, str(error), error.request_id)
-        return launch_result(launch.request, reply)
+        result = launch_result(launch.request, reply)
+        for entry in reply.get("Errors", ()):
+            self._session.unknown_codes.look_at(
+                str(entry.get("ErrorCode", "")), str(entry.get("ErrorMessage", "")), result.request_id
+            )
+        return result
 
     async def instances(self) -> Mapping[InstanceId, Instance]:
         """One DescribeInstances call per page of `page_size`."""

@@ -1,7 +1,7 @@
 """The one table from provider codes to what the caller does about them.
 
 `kind_of` classes a code for a fleet's `Errors`; `error_from` makes the exception for a failed call. A code that no row
-knows is permanent, and `is_known` lets the session count it, so that the table can grow.
+knows is permanent, and is counted and logged once (`unknown_codes`), so that the table can grow.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -16,14 +16,14 @@ from aiobotocore.session import AioSession, get_session
 from botocore.parsers import ResponseParserError
 
 from clustermgtd import __version__
-from clustermgtd.adapters.aws.error_codes import error_from, is_known
+from clustermgtd.adapters.aws.error_codes import error_from
 from clustermgtd.adapters.aws.parsers import ParserFactory
+from clustermgtd.adapters.aws.unknown_codes import UnknownCodes
 from clustermgtd.errors import ClustermgtdError, ConfigurationError, PermanentError, TransientError
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 20.0
 POOL_SIZE = 50
-_UNKNOWN_CODES_MAX = 100
 
 _UNREACHABLE = (
     boto.ConnectionError,
@@ -48,12 +48,13 @@ class AwsSession:
     and `AWS_ENDPOINT_URL_<SERVICE>` unless `endpoint_url` is given.
     """
 
-    def __init__(self, region: str, *, endpoint_url: str | None = None) -> None:
+    def __init__(
+        self, region: str, *, endpoint_url: str | None = None, count_unknown_code: Callable[[], None] = lambda: None
+    ) -> None:
         self.region = region
         self.calls: Counter[str] = Counter()
         """Calls made, by `service:operation`."""
-        self.unknown_codes: Counter[str] = Counter()
-        """Provider codes that the error table lacks; at most `_UNKNOWN_CODES_MAX` different ones."""
+        self.unknown_codes = UnknownCodes(count_unknown_code)
         self._endpoint_url = endpoint_url
         self._session: AioSession = get_session()
         self._session.register_component("response_parser_factory", ParserFactory())
@@ -117,15 +118,11 @@ class AwsSession:
     def _replied(self, error: boto.ClientError) -> ClustermgtdError:
         reply = error.response
         code = str(reply.get("Error", {}).get("Code", "")) or "NoCode"
-        if not is_known(code) and (code in self.unknown_codes or len(self.unknown_codes) < _UNKNOWN_CODES_MAX):
-            self.unknown_codes[code] += 1
+        message = str(reply.get("Error", {}).get("Message", ""))
         metadata = reply.get("ResponseMetadata", {})
-        return error_from(
-            code,
-            str(reply.get("Error", {}).get("Message", "")),
-            status=int(metadata.get("HTTPStatusCode", 0)),
-            request_id=str(metadata.get("RequestId", "")),
-        )
+        request_id = str(metadata.get("RequestId", ""))
+        self.unknown_codes.look_at(code, message, request_id)
+        return error_from(code, message, status=int(metadata.get("HTTPStatusCode", 0)), request_id=request_id)
 
 
 def _home_of(service: str, region: str) -> str:

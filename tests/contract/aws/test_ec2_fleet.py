@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
+from structlog.testing import capture_logs
 
 from clustermgtd.adapters.aws.ec2_fleet import TERMINATE_BATCH_MAX, TERMINATE_CALLS_MAX, Ec2Fleet
 from clustermgtd.adapters.aws.session import AwsSession
@@ -225,14 +227,39 @@ def test_a_failed_launch_says_what_to_do(reply: Answer, error_class: type[Except
     play(lambda form: reply, scenario)
 
 
-def test_codes_that_no_table_has_are_counted() -> None:
-    async def scenario(fleet: Ec2Fleet, ec2: ScriptedEc2, session: AwsSession) -> None:
-        for _ in range(2):
-            with pytest.raises(PermanentError):
-                await fleet.launch(a_launch())
-        assert session.unknown_codes == {"NeverHeardOf": 2}
+@pytest.mark.parametrize(
+    ("reply", "request_id"),
+    [
+        (failure("NeverHeardOf", "a new one"), "req-7"),
+        (
+            success(
+                "CreateFleet",
+                "<fleetId>fleet-1</fleetId><errorSet><item><errorCode>NeverHeardOf</errorCode>"
+                "<errorMessage>a new one</errorMessage></item></errorSet>",
+            ),
+            "req-8",
+        ),
+    ],
+    ids=["of-the-call", "of-an-entry"],
+)
+def test_codes_that_no_table_has_are_counted_and_logged_once(reply: Answer, request_id: str) -> None:
+    counted: list[str] = []
 
-    play(lambda form: failure("NeverHeardOf"), scenario)
+    async def run() -> None:
+        async with (
+            ScriptedEc2(lambda form: reply) as ec2,
+            AwsSession("eu-west-1", endpoint_url=ec2.url, count_unknown_code=lambda: counted.append("one")) as session,
+        ):
+            for _ in range(2):
+                with suppress(PermanentError):
+                    await Ec2Fleet(session, "demo").launch(a_launch())
+
+    with capture_logs() as lines:
+        asyncio.run(run())
+    assert len(counted) == 2
+    assert [(line["code"], line["error"], line["request_id"]) for line in lines] == [
+        ("NeverHeardOf", "a new one", request_id)
+    ]
 
 
 def test_nobody_there_is_transient() -> None:

@@ -198,3 +198,8 @@ def test_an_error_class_outside_the_tree_adds_no_series() -> None:
 )
 def test_a_node_is_in_one_class(base: NodeBase, flags: list[NodeFlag], expected: str) -> None:
     assert labels.node_class(a_node("n1", base, *flags)) == expected
+
+
+def test_codes_that_the_table_lacks_are_counted(metrics: Metrics) -> None:
+    metrics.unknown_error_code()
+    assert value(metrics, "aws_unknown_error_codes_total") == 1
