@@ -26,7 +26,7 @@ from clustermgtd.model.instance import Instance, InstanceState
 from clustermgtd.model.job import Job
 from clustermgtd.model.node import Node, NodeBase, NodeFlag
 from clustermgtd.model.offering import Market, Offering
-from clustermgtd.model.policy import ComputeResourceKey, ComputeResourcePolicy, PlacedNode, Policy
+from clustermgtd.model.policy import CapacityTier, ComputeResourceKey, ComputeResourcePolicy, PlacedNode, Policy
 from clustermgtd.model.snapshot import Memory, Snapshot
 
 NOW = 1_700_000_000.0
@@ -113,8 +113,7 @@ def a_policy(nodes: list[NodeName] | None = None, *, static: tuple[str, ...] = (
     """One queue, one compute resource; by default ten dynamic nodes, whose names resolve."""
     facts.setdefault("names_resolve", True)
     offerings = facts.pop("offerings", (Offering(InstanceType("c5.large"), SubnetId("subnet-1")),))
-    compute_resource = ComputeResourcePolicy(
-        KEY,
+    tier = CapacityTier(
         LaunchTemplate("lt-1", "1"),
         offerings,  # type: ignore[arg-type]
         Market.ON_DEMAND,
@@ -123,7 +122,7 @@ def a_policy(nodes: list[NodeName] | None = None, *, static: tuple[str, ...] = (
     names = dynamic(10) if nodes is None else nodes
     placed = {name: PlacedNode(KEY, is_static=False) for name in names}
     placed |= {NodeName(name): PlacedNode(KEY, is_static=True) for name in static}
-    return Policy({KEY: compute_resource}, placed, **facts)  # type: ignore[arg-type]
+    return Policy({KEY: ComputeResourcePolicy(KEY, (tier,))}, placed, **facts)  # type: ignore[arg-type]
 
 
 def a_snapshot(

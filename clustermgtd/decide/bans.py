@@ -50,8 +50,8 @@ def learn(snapshot: Snapshot, launches: Mapping[LaunchToken, Launch], policy: Po
             ban = _ban(refusal, launch, snapshot.subnets, policy, outcome.at)
             _add(bans, replace(ban, count=count), policy.bans)
             learned.add(launch.token)
-    for offering, key in _taken_back(snapshot, launches):
-        scope = _capacity(offering, key, snapshot.subnets, policy)
+    for offering, key, tier in _taken_back(snapshot, launches):
+        scope = _capacity(offering, key, tier, snapshot.subnets, policy)
         _add(bans, Ban(scope, snapshot.now, 0.0, code="SpotInstanceTermination"), policy.bans)
     changed = tuple(bans[scope] for scope in sorted(bans))
     if changed == memory.bans and learned == set(memory.learned):
@@ -81,7 +81,7 @@ def _forgive(
     key = ComputeResourceKey(launch.request.queue, launch.request.compute_resource)
     for offering, count in outcome.obtained:
         for scope, ban in list(bans.items()):
-            is_there = covers(ban, offering, key, subnets, _pool(key, policy))
+            is_there = covers(ban, offering, key, subnets, _pool(key, launch.request.tier, policy))
             if is_there and outcome.at > ban.since and count >= ban.count:
                 del bans[scope]
 
@@ -119,15 +119,15 @@ def _ban(refusal: Refusal, launch: Launch, subnets: Mapping[SubnetId, Subnet], p
             compute_resource = policy.compute_resources.get(key)
             configuration = compute_resource.configuration if compute_resource else ""
         case _:
-            scope = _capacity(offering, key, subnets, policy)
+            scope = _capacity(offering, key, launch.request.tier, subnets, policy)
     return Ban(scope, at, 0.0, code=refusal.code, configuration=configuration)
 
 
 def _capacity(
-    offering: Offering, key: ComputeResourceKey, subnets: Mapping[SubnetId, Subnet], policy: Policy
+    offering: Offering, key: ComputeResourceKey, tier: int, subnets: Mapping[SubnetId, Subnet], policy: Policy
 ) -> BanScope:
     zone = _zone(offering.subnet, subnets)
-    return BanScope(FailureKind.CAPACITY, offering.market, offering.instance_type, zone, _pool(key, policy))
+    return BanScope(FailureKind.CAPACITY, offering.market, offering.instance_type, zone, _pool(key, tier, policy))
 
 
 def _add(bans: dict[BanScope, Ban], new: Ban, durations: BanPolicy) -> None:
@@ -149,8 +149,8 @@ def _add(bans: dict[BanScope, Ban], new: Ban, durations: BanPolicy) -> None:
 
 def _taken_back(
     snapshot: Snapshot, launches: Mapping[LaunchToken, Launch]
-) -> Iterator[tuple[Offering, ComputeResourceKey]]:
-    """Offerings of instances that EC2 took back, of claims that this decision loses."""
+) -> Iterator[tuple[Offering, ComputeResourceKey, int]]:
+    """Offerings of instances that EC2 took back, of claims that this decision loses, with the tiers they came from."""
     for token, launch in launches.items():
         before = snapshot.launches.get(token)
         if launch is before or before is None:
@@ -162,12 +162,14 @@ def _taken_back(
             if instance.state_reason in TAKEN_BACK and instance.instance_type and instance.subnet:
                 market = Market.SPOT if instance.is_spot else launch.request.market
                 offering = Offering(instance.instance_type, instance.subnet, market)
-                yield offering, ComputeResourceKey(launch.request.queue, launch.request.compute_resource)
+                key = ComputeResourceKey(launch.request.queue, launch.request.compute_resource)
+                yield offering, key, launch.request.tier
 
 
-def _pool(key: ComputeResourceKey, policy: Policy) -> str:
+def _pool(key: ComputeResourceKey, tier: int, policy: Policy) -> str:
+    """Empty too if the configuration has no such tier any more."""
     compute_resource = policy.compute_resources.get(key)
-    return compute_resource.pool if compute_resource else ""
+    return compute_resource.tiers[tier].pool if compute_resource and tier < len(compute_resource.tiers) else ""
 
 
 def _quota_class(instance_type: InstanceType) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from clustermgtd.decide.job_tags import job_tags
-from clustermgtd.decide.offerings import Availability, sentence
+from clustermgtd.decide.offerings import Availability, Choice, sentence
 from clustermgtd.model.action import Reason, SetNodesDown, StartLaunch
 from clustermgtd.model.claim import ClaimEvent, ClaimState, Gang, Launch, LaunchRequest, NodeClaim
 from clustermgtd.model.ids import LaunchToken, NodeName
@@ -127,7 +127,7 @@ def launches(wanted: Sequence[NodeName], snapshot: Snapshot, policy: Policy, ava
         if not choice.offerings:
             continue
         token = LaunchToken(f"{snapshot.token_prefix}{snapshot.next_launch + len(starts)}")
-        launch = _launch(token, batch, snapshot, policy, choice.offerings)
+        launch = _launch(token, batch, snapshot, policy, choice)
         availability = availability.after(launch)
         starts.append(StartLaunch(launch, Reason.PROBE if choice.is_probe else _why(launch, policy)))
     return Shaped(tuple(starts), tuple(refused))
@@ -154,24 +154,23 @@ def _why(launch: Launch, policy: Policy) -> Reason:
     return Reason.STATIC if is_static else Reason.DEMAND
 
 
-def _launch(
-    token: LaunchToken, batch: Batch, snapshot: Snapshot, policy: Policy, offerings: tuple[Offering, ...]
-) -> Launch:
+def _launch(token: LaunchToken, batch: Batch, snapshot: Snapshot, policy: Policy, choice: Choice) -> Launch:
     now = snapshot.now
     jobs = tuple(sorted({gang.job for gang in batch.gangs}))
-    compute_resource = policy.compute_resources[batch.key]
+    tier = policy.compute_resources[batch.key].tiers[choice.tier]
     request = LaunchRequest(
         queue=batch.key.queue,
         compute_resource=batch.key.name,
-        template=compute_resource.template,
-        offerings=offerings,
-        market=compute_resource.market,
-        strategy=compute_resource.strategy,
+        template=tier.template,
+        offerings=choice.offerings,
+        market=tier.market,
+        strategy=tier.strategy,
         count=batch.size,
-        minimum=batch.size if _is_all_or_nothing(batch, offerings, policy) else 1,
-        max_price=compute_resource.max_price,
+        minimum=batch.size if _is_all_or_nothing(batch, choice.offerings, policy) else 1,
+        max_price=tier.max_price,
         jobs=jobs,
         job_tags=job_tags(jobs, snapshot.jobs, policy.job_tags),
+        tier=choice.tier,
     )
     claims = tuple(
         NodeClaim(

@@ -13,7 +13,7 @@ from clustermgtd.model.failure import FailureKind
 from clustermgtd.model.ids import LaunchToken, SubnetId
 from clustermgtd.model.offering import Market, Offering, Subnet
 from clustermgtd.model.offering_memory import Ban, BanScope, OfferingMemory
-from clustermgtd.model.policy import ComputeResourceKey, ComputeResourcePolicy
+from clustermgtd.model.policy import CapacityTier, ComputeResourceKey, ComputeResourcePolicy
 from clustermgtd.model.snapshot import Snapshot
 
 OVERRIDES_MAX = 60
@@ -26,6 +26,8 @@ class Choice:
     """What a launch may ask for."""
 
     offerings: tuple[Offering, ...] = ()
+    tier: int = 0
+    """Whose offerings they are."""
     is_probe: bool = False
     """All of them were banned lately: the launch is to be small."""
     is_waiting: bool = False
@@ -87,12 +89,17 @@ class Availability:
         An ended ban is tried by one launch at a time. As long as others can be had the launch need not be small: EC2
         takes what is refused from them.
         """
+        return self._choose_in(0, compute_resource, minimum)
+
+    def _choose_in(self, number: int, compute_resource: ComputeResourcePolicy, minimum: int) -> Choice:
+        """The choice within one tier."""
+        tier = compute_resource.tiers[number]
         free: list[Offering] = []
         recovering: list[Offering] = []
         refusing: set[Ban] = set()
         is_waiting = False
-        for offering in compute_resource.offerings:
-            bans = [b for b in self._bans_on(offering, compute_resource) if minimum >= b.count]
+        for offering in tier.offerings:
+            bans = [b for b in self._bans_on(offering, tier, compute_resource.key) if minimum >= b.count]
             active = [ban for ban in bans if ban.is_active(self.now)]
             if active:
                 refusing.update(active)
@@ -103,39 +110,45 @@ class Availability:
             else:
                 is_waiting = True
         if free or recovering:
-            ordered = [o for o in compute_resource.offerings if o in free or o in recovering]
-            return Choice(self._in_order(ordered, compute_resource), is_probe=not free)
+            ordered = [o for o in tier.offerings if o in free or o in recovering]
+            return Choice(self._in_order(ordered, tier), number, is_probe=not free)
         if is_waiting:
-            return Choice(is_waiting=True)
-        return Choice(bans=tuple(sorted(refusing, key=lambda ban: (ban.until, ban.scope))))
+            return Choice(tier=number, is_waiting=True)
+        return Choice(tier=number, bans=tuple(sorted(refusing, key=lambda ban: (ban.until, ban.scope))))
 
     def limit(self, compute_resource: ComputeResourcePolicy) -> float:
         """The largest number of instances at once that is not banned: 0 is none at all, infinity is no ban."""
         return max(
             min(
-                (float(b.count - 1) for b in self._bans_on(offering, compute_resource) if b.is_active(self.now)),
+                (
+                    float(b.count - 1)
+                    for b in self._bans_on(offering, tier, compute_resource.key)
+                    if b.is_active(self.now)
+                ),
                 default=float("inf"),
             )
-            for offering in compute_resource.offerings
+            for tier in compute_resource.tiers
+            for offering in tier.offerings
         )
 
     def refusals(self, compute_resource: ComputeResourcePolicy) -> tuple[Ban, ...]:
         """Active bans on its offerings, those that end first in front."""
         found = {
             ban
-            for offering in compute_resource.offerings
-            for ban in self._bans_on(offering, compute_resource)
+            for tier in compute_resource.tiers
+            for offering in tier.offerings
+            for ban in self._bans_on(offering, tier, compute_resource.key)
             if ban.is_active(self.now)
         }
         return tuple(sorted(found, key=lambda ban: (ban.until, ban.scope)))
 
-    def _bans_on(self, offering: Offering, compute_resource: ComputeResourcePolicy) -> list[Ban]:
-        return [b for b in self.bans if self._covers(b, offering, compute_resource.key, compute_resource.pool)]
+    def _bans_on(self, offering: Offering, tier: CapacityTier, key: ComputeResourceKey) -> list[Ban]:
+        return [b for b in self.bans if self._covers(b, offering, key, tier.pool)]
 
     def _covers(self, ban: Ban, offering: Offering, key: ComputeResourceKey, pool: str) -> bool:
         return covers(ban, offering, key, self.subnets, pool)
 
-    def _in_order(self, offerings: list[Offering], compute_resource: ComputeResourcePolicy) -> tuple[Offering, ...]:
+    def _in_order(self, offerings: list[Offering], tier: CapacityTier) -> tuple[Offering, ...]:
         """One subnet per zone, because EC2 refuses two: the one with most free addresses. Types stay in their order,
         each first where most addresses are free; spot at the lowest price stays in the order of prices.
 
@@ -147,12 +160,10 @@ class Availability:
         for offering in by_room:
             zone = self.subnets[offering.subnet].zone if offering.subnet in self.subnets else offering.subnet
             chosen.setdefault((offering.instance_type, zone), offering)
-        if compute_resource.market is Market.SPOT and compute_resource.strategy is AllocationStrategy.LOWEST_PRICE:
+        if tier.market is Market.SPOT and tier.strategy is AllocationStrategy.LOWEST_PRICE:
             ordered = [offering for offering in offerings if offering in chosen.values()]
         else:
-            ranks = {
-                t: rank for rank, t in enumerate(dict.fromkeys(o.instance_type for o in compute_resource.offerings))
-            }
+            ranks = {t: rank for rank, t in enumerate(dict.fromkeys(o.instance_type for o in tier.offerings))}
             ordered = sorted(chosen.values(), key=lambda o: ranks[o.instance_type])
         return tuple(ordered[:OVERRIDES_MAX])
 

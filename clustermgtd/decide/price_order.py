@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from clustermgtd.model.claim import AllocationStrategy
 from clustermgtd.model.offering import Market, Offering
-from clustermgtd.model.policy import ComputeResourcePolicy, Policy
+from clustermgtd.model.policy import CapacityTier, ComputeResourcePolicy, Policy
 from clustermgtd.model.price import Prices
 
 
@@ -66,14 +66,23 @@ def _rank(price: float | None) -> float:
 
 
 def priced(policy: Policy, prices: Prices) -> Policy:
-    """The policy as decisions shall see it: every compute resource's offerings chosen by `by_price`."""
+    """The policy as decisions shall see it: the offerings of every tier chosen by `by_price`."""
     chosen = {
-        key: replace(resource, offerings=choice_of(resource, prices).accepted)
+        key: replace(
+            resource,
+            tiers=tuple(replace(tier, offerings=_choice_in(tier, prices).accepted) for tier in resource.tiers),
+        )
         for key, resource in policy.compute_resources.items()
     }
     return replace(policy, compute_resources=chosen)
 
 
 def choice_of(resource: ComputeResourcePolicy, prices: Prices) -> PriceChoice:
-    """The choice among one compute resource's offerings."""
-    return by_price(resource.offerings, prices, resource.strategy, resource.max_price)
+    """The choice among one compute resource's offerings, tier by tier."""
+    choices = [_choice_in(tier, prices) for tier in resource.tiers]
+    accepted = tuple(offering for choice in choices for offering in choice.accepted)
+    return PriceChoice(accepted, tuple(offering for choice in choices for offering in choice.rejected))
+
+
+def _choice_in(tier: CapacityTier, prices: Prices) -> PriceChoice:
+    return by_price(tier.offerings, prices, tier.strategy, tier.max_price)

@@ -186,6 +186,8 @@ class LaunchRequest:
     """For whom, if known: tags and logs only."""
     job_tags: JobTags = JobTags()
     """What the instances say about the job; stored, so that a replay tags them alike."""
+    tier: int = 0
+    """Which of the compute resource's capacity tiers it asks in, from 0."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,20 +27,35 @@ class ComputeResourceKey:
 
 
 @dataclass(frozen=True, slots=True)
+class CapacityTier:
+    """One way to get a compute resource's instances: all that the requests of one launch template share."""
+
+    template: LaunchTemplate
+    offerings: tuple[Offering, ...]
+    """Never empty; all of one market."""
+    market: Market
+    strategy: AllocationStrategy
+    max_price: float | None = None
+    """US dollars an hour for one spot instance; None is the on-demand price."""
+    pool: str = ""
+    """The reservation or placement group that it is launched into, if any: a shortage there says nothing about
+    everybody's capacity."""
+
+
+@dataclass(frozen=True, slots=True)
 class ComputeResourcePolicy:
     """How nodes of one compute resource are launched."""
 
     key: ComputeResourceKey
-    template: LaunchTemplate
-    offerings: tuple[Offering, ...]
-    market: Market
-    strategy: AllocationStrategy
-    max_price: float | None = None
-    pool: str = ""
-    """The reservation or placement group that it is launched into, if any: a shortage there says nothing about
-    everybody's capacity."""
+    tiers: tuple[CapacityTier, ...]
+    """In order of preference; never empty."""
     configuration: str = ""
     """Changes with everything that a human can change about its requests."""
+
+    @property
+    def offerings(self) -> tuple[Offering, ...]:
+        """Those of all tiers."""
+        return tuple(offering for tier in self.tiers for offering in tier.offerings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,14 @@ from collections.abc import Callable, Mapping
 from clustermgtd.model.claim import AllocationStrategy, LaunchTemplate
 from clustermgtd.model.ids import InstanceType, SubnetId
 from clustermgtd.model.offering import Market, Offering
-from clustermgtd.model.policy import BanPolicy, ComputeResourceKey, ComputeResourcePolicy, PlacedNode, Policy
+from clustermgtd.model.policy import (
+    BanPolicy,
+    CapacityTier,
+    ComputeResourceKey,
+    ComputeResourcePolicy,
+    PlacedNode,
+    Policy,
+)
 from clustermgtd.model.template import RootVolume, TemplateSpec
 from clustermgtd.settings.cluster import Settings
 from clustermgtd.settings.document import Location, path_text
@@ -112,17 +119,8 @@ def _resource_policy(
         for subnet in queue.networking.subnet_ids
     )
     strategy = queue.allocation_strategy or AllocationStrategy.LOWEST_PRICE
-    facts = repr((template, offerings, strategy, resource.spot_price, pool))
-    return ComputeResourcePolicy(
-        key=key,
-        template=template,
-        offerings=offerings,
-        market=market,
-        strategy=strategy,
-        max_price=resource.spot_price,
-        pool=pool,
-        configuration=hashlib.sha256(facts.encode()).hexdigest()[:16],
-    )
+    tier = CapacityTier(template, offerings, market, strategy, resource.spot_price, pool)
+    return ComputeResourcePolicy(key, (tier,), configuration=hashlib.sha256(repr(tier).encode()).hexdigest()[:16])
 
 
 def _spec(

@@ -22,7 +22,7 @@ from clustermgtd.model.claim import BACKED, AllocationStrategy, Launch, LaunchRe
 from clustermgtd.model.failure import FailureKind
 from clustermgtd.model.ids import ComputeResourceName, InstanceType, NodeName, QueueName, SubnetId
 from clustermgtd.model.offering import Market, Offering
-from clustermgtd.model.policy import ComputeResourceKey, ComputeResourcePolicy, PlacedNode, Policy
+from clustermgtd.model.policy import CapacityTier, ComputeResourceKey, ComputeResourcePolicy, PlacedNode, Policy
 from clustermgtd.model.snapshot import Plan, Snapshot
 from clustermgtd.reconcile.governor import Buckets, GovernedFleet
 from clustermgtd.reconcile.ledger import Ledger
@@ -58,12 +58,9 @@ class BigCluster:
         for name in nodes:
             self.slurm.nodes[name] = SimNode(name, KEY.queue, is_static=False)
         offering = Offering(InstanceType("c5.large"), SubnetId("subnet-0000000000000000a"), Market.ON_DEMAND)
+        tier = CapacityTier(LaunchTemplate("lt-1", "1"), (offering,), Market.ON_DEMAND, AllocationStrategy.LOWEST_PRICE)
         self.policy = Policy(
-            {
-                KEY: ComputeResourcePolicy(
-                    KEY, LaunchTemplate("lt-1", "1"), (offering,), Market.ON_DEMAND, AllocationStrategy.LOWEST_PRICE
-                )
-            },
+            {KEY: ComputeResourcePolicy(KEY, (tier,))},
             {name: PlacedNode(KEY, is_static=False) for name in nodes},
             names_resolve=True,
         )

@@ -49,6 +49,7 @@ from clustermgtd.model.node import HOLD_MARK, REASON_PREFIX
 from clustermgtd.model.offering import Market, Offering, Subnet
 from clustermgtd.model.offering_memory import OfferingMemory
 from clustermgtd.model.policy import (
+    CapacityTier,
     ComputeResourceKey,
     ComputeResourcePolicy,
     PlacedNode,
@@ -207,13 +208,13 @@ class World:
                 continue
             key = ComputeResourceKey(QueueName(queue), ComputeResourceName(name))
             subnets = chosen_subnets(rng)
-            compute_resources[key] = ComputeResourcePolicy(
-                key,
+            tier = CapacityTier(
                 LaunchTemplate("lt-1", "1"),
                 tuple(Offering(InstanceType(t), s, market) for t in types for s in subnets),
                 market,
                 AllocationStrategy.LOWEST_PRICE,
             )
+            compute_resources[key] = ComputeResourcePolicy(key, (tier,))
             for n in range(1, rng.choice([0, 0, 2]) + 1):
                 nodes[NodeName(f"{queue}-st-{name}-{n}")] = PlacedNode(key, is_static=True)
             for n in range(1, rng.choice([3, 8]) + 1):

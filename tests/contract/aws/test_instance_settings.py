@@ -83,16 +83,17 @@ class Site:
         specs = template_specs(settings, "#!/bin/sh\n")
         templates = await ensure(self.session, self.cluster, specs)
         [policy] = build_policy(settings, templates).compute_resources.values()
+        [tier] = policy.tiers
         request = LaunchRequest(
             policy.key.queue,
             policy.key.name,
-            policy.template,
-            policy.offerings,
-            policy.market,
-            policy.strategy,
+            tier.template,
+            tier.offerings,
+            tier.market,
+            tier.strategy,
             count,
             1,
-            policy.max_price,
+            tier.max_price,
             job_tags=job_tags,
         )
         launch = replace(a_launch(request=request), token=LaunchToken(f"clmgtd-{uuid4().hex[:8]}-1-1"))

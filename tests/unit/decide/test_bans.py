@@ -137,8 +137,9 @@ def test_a_gang_that_was_refused_bans_only_as_many_at_once() -> None:
 
 def test_a_shortage_in_a_reservation_says_nothing_about_everybodys_capacity() -> None:
     policy = a_policy()
-    (key,) = policy.compute_resources
-    reserved = replace(policy, compute_resources={key: replace(policy.compute_resources[key], pool="cr-1")})
+    ((key, resource),) = policy.compute_resources.items()
+    tiers = tuple(replace(tier, pool="cr-1") for tier in resource.tiers)
+    reserved = replace(policy, compute_resources={key: replace(resource, tiers=tiers)})
     memory = after(refused(FailureKind.CAPACITY), policy=reserved)
     assert memory.bans[0].scope.pool == "cr-1"
     assert after(gave(C5_A, 1, at=NOW + 1), memory=memory, now=NOW + 1).bans == memory.bans

@@ -104,10 +104,11 @@ class TestChoice:
 
     def test_spot_at_the_lowest_price_keeps_the_order_of_prices(self) -> None:
         spot = over(offering(market=Market.SPOT), offering(subnet=B, market=Market.SPOT))
-        cheapest = replace(resource(spot), market=Market.SPOT, strategy=AllocationStrategy.LOWEST_PRICE)
+        tier = replace(resource(spot).tiers[0], market=Market.SPOT, strategy=AllocationStrategy.LOWEST_PRICE)
+        cheapest = replace(resource(spot), tiers=(tier,))
         availability = Availability(NOW, (), {A: Subnet(A, "a", 1), B: Subnet(B, "b", 100)})
         assert [o.subnet for o in availability.choose(cheapest).offerings] == [A, B]
-        roomiest = replace(cheapest, strategy=AllocationStrategy.CAPACITY_OPTIMIZED)
+        roomiest = replace(cheapest, tiers=(replace(tier, strategy=AllocationStrategy.CAPACITY_OPTIMIZED),))
         assert [o.subnet for o in availability.choose(roomiest).offerings] == [B, A]
 
     def test_a_request_names_no_more_pools_than_ec2_takes_well(self) -> None:

@@ -40,7 +40,7 @@ def test_nodes_are_named_as_parallelcluster_names_them_and_know_their_place(clus
 
 
 def test_several_types_and_subnets_make_an_offering_each_types_first(cluster: Settings) -> None:
-    spot = policy_of(cluster).compute_resources[key("spot", "flexible")]
+    (spot,) = policy_of(cluster).compute_resources[key("spot", "flexible")].tiers
     first, second = SubnetId("subnet-0a1b2c3d4e5f60718"), SubnetId("subnet-0a1b2c3d4e5f60719")
     assert spot.offerings[:3] == (
         Offering(InstanceType("c5.2xlarge"), first, Market.SPOT),
