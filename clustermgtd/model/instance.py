@@ -41,6 +41,8 @@ class Instance:
     """EC2's code for the last state change, for example `Server.SpotInstanceTermination`."""
     queue: QueueName = QueueName("")
     compute_resource: ComputeResourceName = ComputeResourceName("")
+    reservation: str = ""
+    """The capacity reservation or capacity block that it runs in."""
 
     @property
     def is_live(self) -> bool:

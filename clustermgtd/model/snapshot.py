@@ -11,6 +11,7 @@ from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName, Subn
 from clustermgtd.model.instance import Instance
 from clustermgtd.model.job import Job
 from clustermgtd.model.node import Node
+from clustermgtd.model.notice import Notices
 from clustermgtd.model.offering import Subnet
 from clustermgtd.model.offering_memory import OfferingMemory
 
@@ -61,6 +62,8 @@ class Snapshot:
     """As stored."""
     subnets: Mapping[SubnetId, Subnet] = field(default_factory=dict)
     """Those of the policy's offerings that could be read; may be some minutes old."""
+    notices: Notices = field(default_factory=dict)
+    """What AWS announced about live instances of ours. Hints: any of them may be missing, late or wrong by now."""
 
 
 @dataclass(frozen=True, slots=True)

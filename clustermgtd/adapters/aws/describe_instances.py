@@ -33,6 +33,7 @@ _FIELDS = frozenset(
         "instanceLifecycle",
         "privateIpAddress",
         "stateReason/code",
+        "capacityReservationId",
     )
 )
 _TEXTS = _FIELDS | {f"{_TAG}/key", f"{_TAG}/value", f"{_REPLY}/nextToken", f"{_REPLY}/requestId"}
@@ -138,4 +139,5 @@ def _instance(fields: dict[str, str], tags: dict[str, str]) -> Instance:
         state_reason=fields.get("stateReason/code", ""),
         queue=QueueName(tags.get(QUEUE, "")),
         compute_resource=ComputeResourceName(tags.get(COMPUTE_RESOURCE, "")),
+        reservation=fields.get("capacityReservationId", ""),
     )
