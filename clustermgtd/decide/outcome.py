@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 
 from clustermgtd.decide.sync import assign
@@ -17,7 +18,9 @@ from clustermgtd.model.claim import (
     advance,
 )
 from clustermgtd.model.failure import REMEMBERED, RETRIED, FailureKind
-from clustermgtd.model.ids import NodeName
+from clustermgtd.model.ids import InstanceId, NodeName
+from clustermgtd.model.policy import Policy
+from clustermgtd.model.snapshot import Snapshot
 
 FAILURE_ORDER = (
     FailureKind.CONFIGURATION,
@@ -47,11 +50,35 @@ def with_result(launch: Launch, result: LaunchResult, now: float) -> Launch:
     EC2 only asked to come back, gangs keep what arrived, and the rest is asked for again.
 
     Instances are given in the order of their names, so that a replay gives the same pairs. Claims that an observation
-    resolved meanwhile keep what they have.
+    resolved meanwhile keep what they have. A refusal of a replay is dealt with as in `with_failure`.
     """
-    named = launch.instances
-    fresh = sorted(i.id for i in result.instances if i.id not in named)
     kind, cause = summary(result.errors)
+    outcome = _outcome(launch, result, now)
+    if result.is_refusal and launch.attempts > 1:
+        return replace(launch, outcome=replace(outcome, failure=kind, cause=cause))
+    instances = [instance.id for instance in result.instances]
+    return replace(launch, claims=_claims(launch, instances, kind, cause, now), outcome=outcome)
+
+
+def settled(launch: Launch, snapshot: Snapshot, policy: Policy) -> Launch:
+    """A refused replay once the lost call's instances would be shown: they are given out as by a reply, and claims for
+    which there are none have failed for the reason of the refusal."""
+    outcome = launch.outcome
+    if not launch.is_refused or outcome is None or outcome.failure is None:
+        return launch
+    if snapshot.now - launch.last_attempt_at < policy.missing_grace_s:
+        return launch
+    shown = [instance.id for instance in snapshot.instances.values() if instance.token == launch.token]
+    return replace(launch, claims=_claims(launch, shown, outcome.failure, outcome.cause, snapshot.now))
+
+
+def _claims(
+    launch: Launch, instances: Iterable[InstanceId], kind: FailureKind, cause: str, now: float
+) -> tuple[NodeClaim, ...]:
+    """Claims after instances that no claim names were given out to those that wait; `kind` and `cause` are why there
+    are not more."""
+    named = launch.instances
+    fresh = sorted(id for id in instances if id not in named)
     served = dict(zip(_served(launch, len(fresh), in_part=kind in RETRIED), fresh, strict=False))
     spare = iter(fresh[len(served) :])
     claims = []
@@ -65,7 +92,7 @@ def with_result(launch: Launch, result: LaunchResult, now: float) -> Launch:
             claims.append(replace(advance(launched, ClaimState.TERMINATING, now, cause), failure=kind))
         else:
             claims.append(_failed(claim, kind, now, cause))
-    return replace(launch, claims=tuple(claims), outcome=_outcome(launch, result, now))
+    return tuple(claims)
 
 
 def _outcome(launch: Launch, result: LaunchResult, now: float) -> LaunchOutcome:
@@ -92,12 +119,17 @@ def _served(launch: Launch, available: int, *, in_part: bool) -> list[NodeName]:
 
 
 def with_failure(launch: Launch, kind: FailureKind, code: str, cause: str, now: float) -> Launch:
-    """The launch after EC2 refused the whole call for good. `code` is EC2's own, `cause` is for people."""
+    """The launch after EC2 refused the whole call for good. `code` is EC2's own, `cause` is for people.
+
+    If it was a replay, the call before it may have launched all the same: claims stay REQUESTED until `settled`.
+    """
+    refusals = tuple(Refusal(offering, kind, code) for offering in launch.request.offerings if kind in REMEMBERED)
+    if launch.attempts > 1:
+        return replace(launch, outcome=LaunchOutcome(now, refusals=refusals, failure=kind, cause=cause))
     changed = {
         claim.node: _failed(claim, kind, now, cause) for claim in launch.claims if claim.state is ClaimState.REQUESTED
     }
-    refusals = [Refusal(offering, kind, code) for offering in launch.request.offerings if kind in REMEMBERED]
-    return replace(launch.with_claims(changed), outcome=LaunchOutcome(now, refusals=tuple(refusals)))
+    return replace(launch.with_claims(changed), outcome=LaunchOutcome(now, refusals=refusals))
 
 
 def _failed(claim: NodeClaim, kind: FailureKind, now: float, cause: str) -> NodeClaim:

@@ -12,6 +12,7 @@ from clustermgtd.decide.garbage_collection import orphans
 from clustermgtd.decide.holds import holds
 from clustermgtd.decide.liveness import end_unwanted, help_nodes, still_ending
 from clustermgtd.decide.offerings import Availability
+from clustermgtd.decide.outcome import settled
 from clustermgtd.decide.requeue import freed, lifts, overtaken
 from clustermgtd.decide.sync import is_awaited, missing_since, sync
 from clustermgtd.decide.waiting import withdrawals
@@ -45,7 +46,8 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         if token in snapshot.in_flight:
             launches[token] = stored
             continue
-        launch, reasons = end_unwanted(sync(stored, snapshot, policy, missing), snapshot, policy)
+        observed = sync(settled(stored, snapshot, policy), snapshot, policy, missing)
+        launch, reasons = end_unwanted(observed, snapshot, policy)
         launches[token] = launch
         ending |= reasons
         for instance, reason in still_ending(launch, snapshot, policy).items():
@@ -93,9 +95,11 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
 
 
 def _is_due(launch: Launch, snapshot: Snapshot, policy: Policy) -> bool:
-    """A launch of unknown outcome that is still wanted, is not being called, and was last called long enough ago."""
+    """A launch of unknown outcome that is still wanted, is not being called, was last called long enough ago, and was
+    not refused then."""
     return (
         launch.token not in snapshot.in_flight
+        and not launch.is_refused
         and snapshot.now - launch.last_attempt_at >= policy.replay_interval_s
         and is_awaited(launch, snapshot)
     )

@@ -38,7 +38,8 @@ TRANSITIONS: dict[ClaimState, frozenset[ClaimState]] = {
     _S.REQUESTED: frozenset(
         {
             _S.LAUNCHED,  # the fleet reply, or EC2 showing the token, names an instance
-            _S.LAUNCH_FAILED,  # the fleet answered without an instance for this node, or refused for good
+            # the fleet answered without an instance for this node, or refused for good and shows none of a lost call
+            _S.LAUNCH_FAILED,
         }
     ),
     # EC2 shows the token
@@ -220,6 +221,10 @@ class LaunchOutcome:
     """Instances by offering, sorted."""
     refusals: tuple[Refusal, ...] = ()
     """Only of kinds that are remembered."""
+    failure: FailureKind | None = None
+    """Set if the call was refused for good and an earlier one under the token has no known outcome."""
+    cause: str = ""
+    """With `failure`: EC2's code and sentence, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +255,12 @@ class Launch:
     def is_unresolved(self) -> bool:
         """The fate of the call is not known: no reply was recorded."""
         return any(claim.state is ClaimState.REQUESTED for claim in self.claims)
+
+    @property
+    def is_refused(self) -> bool:
+        """A replay was refused for good, and the call before it may have launched: no call is made any more, and what
+        that one gave may still show up."""
+        return self.is_unresolved and self.outcome is not None and self.outcome.failure is not None
 
     @property
     def has_whole_gangs(self) -> bool:
@@ -291,6 +302,8 @@ class LaunchResult:
     instances: tuple[LaunchedInstance, ...]
     errors: tuple[LaunchError, ...] = ()
     request_id: str = ""
+    is_refusal: bool = False
+    """EC2 refused the call as a whole: nothing is said about an earlier call under the same token."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,8 @@ class Fleet(Protocol):
 
         Raises:
             TransientError: nothing is known about the outcome, or EC2 asked to come back (ThrottledError).
-            PermanentError: the request itself is refused and will be again.
+            PermanentError: the request itself is refused and will be again. As a result that is a refusal, this says
+                nothing about an earlier call under the token.
         """
         ...
 

@@ -163,16 +163,9 @@ class Actor:
             outcome = await self._outcome(launch)
             if outcome is not None:
                 stored = await self._ledger.store(outcome)
-                failed = [claim for claim in stored.claims if claim.failure]
-                log.info(
-                    "launch_done" if not failed else "launch_short",
-                    **facts,
-                    instances=sorted(stored.instances),
-                    missing=fold([claim.node for claim in failed]),
-                    cause=failed[0].history[-1].cause if failed else "",
-                    seconds=round(self._clock.monotonic() - started, 3),
-                )
-                self._observer.action_applied(action, "ok" if not failed else "failed")
+                _log_answer(stored, facts | {"seconds": round(self._clock.monotonic() - started, 3)})
+                is_served = not stored.is_refused and not any(claim.failure for claim in stored.claims)
+                self._observer.action_applied(action, "ok" if is_served else "failed")
         except FencedError as error:
             self.fatal = error
         except ClustermgtdError as error:
@@ -280,6 +273,21 @@ class Actor:
                 log.info("requeue_hold_lifted", job_id=job, reason=reason)
             case RecordOfferings() | RecordLaunch() | StartLaunch():
                 raise AssertionError("records and launches are applied before effects")
+
+
+def _log_answer(launch: Launch, facts: dict[str, object]) -> None:
+    """One line for what a call came to."""
+    failed = [claim for claim in launch.claims if claim.failure]
+    if launch.is_refused and launch.outcome is not None:
+        log.warning("launch_replay_refused", **facts, attempts=launch.attempts, cause=launch.outcome.cause)
+        return
+    log.info(
+        "launch_done" if not failed else "launch_short",
+        **facts,
+        instances=sorted(launch.instances),
+        missing=fold([claim.node for claim in failed]),
+        cause=failed[0].history[-1].cause if failed else "",
+    )
 
 
 def _log_changes(before: Launch | None, after: Launch) -> None:

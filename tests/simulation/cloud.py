@@ -31,13 +31,14 @@ class Cloud:
     """EC2 as the daemon meets it."""
 
     def __init__(self, scenario: Scenario, rng: random.Random) -> None:
+        self._rng = rng
         self.model = Ec2Model(scenario, rng)
         self.refuses_until = 0.0
-        """Somebody broke the permissions: first calls of launches are refused for good until then."""
+        """Somebody broke the permissions: launches are refused for good until then, replays of lost calls too."""
 
     def launch(self, launch: Launch, now: float, client_token: str | None = None) -> LaunchResult:
         """CreateFleet; `client_token` replaces the launch's own only to plant a bug."""
-        if now < self.refuses_until and launch.attempts == 1:
+        if now < self.refuses_until:
             raise ConfigurationError("You are not authorized to perform this operation.", code="UnauthorizedOperation")
         request = launch.request
         options = MarketOptions(
@@ -63,6 +64,8 @@ class Cloud:
             )
         except Ec2Error as error:
             assert error.code != "IdempotentParameterMismatch", f"{launch.token} was replayed as another request"
+            if error.code == "ReplyLost" and self._rng.random() < 0.1:
+                self.refuses_until = now + self._rng.choice([15.0, 120.0])
             raise _translated(error) from error
         return LaunchResult(
             tuple(

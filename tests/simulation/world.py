@@ -57,7 +57,7 @@ from clustermgtd.model.policy import (
     ScalingStrategy,
 )
 from clustermgtd.model.snapshot import Memory, Plan, Snapshot
-from tests.simulation.cloud import Cloud
+from tests.simulation.cloud import TOKEN_TAG, Cloud
 from tests.simulation.invariants import check_after_step, check_gangs, check_node_update, check_termination
 from tests.simulation.price_market import PriceMarket
 from tests.simulation.shortages import ban_policy, check_launch, chosen_subnets, read_subnets, region_subnets
@@ -66,7 +66,16 @@ from tests.simulation.table import Table
 
 START = 1_700_000_000.0
 Stored = TypeVar("Stored")
-BUGS = frozenset({"no-launch-token", "grace-below-read-lag", "intent-after-launch", "prices-ignored", "bans-ignored"})
+BUGS = frozenset(
+    {
+        "no-launch-token",
+        "grace-below-read-lag",
+        "intent-after-launch",
+        "prices-ignored",
+        "bans-ignored",
+        "refusals-believed",
+    }
+)
 """Mistakes that can be planted to see the simulation catch them."""
 
 DAEMON_TROUBLE = ("crash", "rival")
@@ -542,7 +551,10 @@ class World:
         except PermanentError as error:
             kind = FailureKind.CONFIGURATION if isinstance(error, ConfigurationError) else FailureKind.UNKNOWN
             self.note(f"CreateFleet {launch.token}: {error}")
-            settled = with_failure(launch, kind, error.code, str(error), self.now)
+            if any(r.tags.get(TOKEN_TAG) == launch.token for r in self.cloud.live().values()):
+                self.counts["refused replay of a lost call"] += 1
+            called = replace(launch, attempts=1) if "refusals-believed" in self.bugs else launch
+            settled = with_failure(called, kind, error.code, str(error), self.now)
         else:
             codes = [error.code for error in result.errors]
             self.note(f"CreateFleet {launch.token}: {[i.id for i in result.instances]} {codes}")

@@ -105,7 +105,8 @@ def launch_result(request: LaunchRequest, reply: Mapping[str, Any]) -> LaunchRes
 def refused_everywhere(request: LaunchRequest, code: str, message: str, request_id: str) -> LaunchResult:
     """A shortage that EC2 answered for the whole call: true of each of its offerings."""
     kind = kind_of(code)
-    return LaunchResult((), tuple(LaunchError(o, code, message, kind) for o in request.offerings), request_id)
+    errors = tuple(LaunchError(offering, code, message, kind) for offering in request.offerings)
+    return LaunchResult((), errors, request_id, is_refusal=True)
 
 
 def _override(request: LaunchRequest, rank: int) -> dict[str, Any]:

@@ -446,3 +446,25 @@ def test_an_unknown_code_refuses_the_launch_and_bans_nothing() -> None:
         assert stage.store.table.offerings.bans == ()
 
     play(story)
+
+
+def test_a_lost_call_s_instances_are_used_although_the_replay_is_refused() -> None:
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        stage.fleet.read_lag_s = 12.0
+        stage.scheduler.submit(1)
+        stage.pass_time(1)
+        stage.fleet.faults.lose_reply("launch")
+        await stage.tick(group)
+        stage.pass_time(10)
+        stage.fleet.faults.fail("launch", ConfigurationError("not any more", code="UnauthorizedOperation"))
+        with capture_logs() as lines:
+            await stage.tick(group)
+        (said,) = [line for line in lines if line["event"] == "launch_replay_refused"]
+        assert "UnauthorizedOperation" in said["cause"]
+        assert stage.claims() == {"q1-dy-c5-1": ClaimState.REQUESTED}
+        stage.pass_time(5)
+        await stage.tick(group)
+        assert stage.claims()["q1-dy-c5-1"] in (ClaimState.LAUNCHED, ClaimState.READY)
+        assert stage.fleet.calls["launch"] == 2
+
+    play(story)
