@@ -170,7 +170,7 @@ class GovernedFleet:
     async def _wait_in_line(self, launch: Launch) -> int:
         """Returns the instance tokens that were taken."""
         token = launch.token
-        self._line.join(token, launch.request.queue, self._needed(launch))
+        self._line.join(token, launch.request.queue, self._needed(launch), launch.request.jobs)
         waiter = self._waiters[token] = _Waiter()
         try:
             await self._first_with_tokens(launch, waiter)

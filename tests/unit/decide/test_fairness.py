@@ -1,9 +1,9 @@
-"""Whose turn it is among launches of several queues."""
+"""Whose turn it is among launches of several queues and several jobs."""
 
 from __future__ import annotations
 
 from clustermgtd.decide.fairness import FairLine
-from clustermgtd.model.ids import LaunchToken, QueueName
+from clustermgtd.model.ids import JobId, LaunchToken, QueueName
 
 
 def a_line(*launches: tuple[str, str, int]) -> FairLine:
@@ -21,7 +21,7 @@ def served(line: FairLine, count: int = 1000) -> list[str]:
     return order
 
 
-def test_a_queue_keeps_its_own_order() -> None:
+def test_launches_of_one_job_keep_their_order() -> None:
     assert served(a_line(("a", "q1", 250), ("b", "q1", 1), ("c", "q1", 10))) == ["a", "b", "c"]
 
 
@@ -65,3 +65,47 @@ def test_an_empty_line_holds_nothing_against_anybody() -> None:
     line.join(LaunchToken("d"), QueueName("q2"), 20)
     assert served(line) == ["c", "d"]
     assert line.first() is None
+
+
+def join(line: FairLine, token: str, count: int, *jobs: int) -> None:
+    line.join(LaunchToken(token), QueueName("q1"), count, tuple(JobId(job) for job in jobs))
+
+
+def a_large_job(launches: int = 16, size: int = 250) -> FairLine:
+    line = FairLine()
+    for n in range(launches):
+        join(line, f"large-{n}", size, 1)
+    return line
+
+
+def test_a_small_job_does_not_wait_for_all_launches_of_a_large_one_before_it() -> None:
+    line = a_large_job()
+    assert served(line, 3) == ["large-0", "large-1", "large-2"]
+    join(line, "small", 2, 2)
+    assert line.first() == "small"
+
+
+def test_a_stream_of_small_jobs_passes_a_large_one_only_until_as_many_tokens_were_given_as_it_asks_for() -> None:
+    """A job of 4,000 nodes among jobs of 10 that come twice as fast as tokens do."""
+    line = a_large_job()
+    given, larges = 0, 0
+    given_before: dict[str, int] = {}
+    while larges < 16:
+        for _ in range(2):
+            number = len(given_before) + 2
+            given_before[f"small-{number}"] = given
+            join(line, f"small-{number}", 10, number)
+        (turn,) = served(line, 1)
+        if turn.startswith("large"):
+            larges, given = larges + 1, given + 250
+        else:
+            given += 10
+            assert given_before[turn] < 250 * (larges + 1), f"{turn} passed launch {larges}"
+    assert given > 4000
+
+
+def test_a_launch_of_a_job_that_goes_away_moves_the_job_up_and_nobody_else() -> None:
+    line = a_large_job(3, 10)
+    join(line, "small", 15, 2)
+    line.left(LaunchToken("large-0"))
+    assert served(line) == ["large-1", "small", "large-2"]
