@@ -22,7 +22,7 @@ from clustermgtd.model.quota import Quotas, VCpus
 from clustermgtd.reconcile.price_book import instance_types, known_prices
 from clustermgtd.settings import Settings
 from clustermgtd.settings.instance_types import v_cpus
-from clustermgtd.settings.policy import build_policy
+from clustermgtd.settings.policy import build_policy, template_keys
 
 if TYPE_CHECKING:
     from clustermgtd.adapters.aws.session import AwsSession
@@ -54,7 +54,7 @@ class PriceFacts:
 
 def policy_of(settings: Settings) -> Policy:
     """The policy without launch templates, which only the daemon makes."""
-    return build_policy(settings, {nodes.key: LaunchTemplate("", "") for nodes in settings.nodes})
+    return build_policy(settings, dict.fromkeys(template_keys(settings), LaunchTemplate("", "")))
 
 
 def quota_facts(settings: Settings, *, online: bool) -> QuotaFacts:

@@ -40,6 +40,8 @@ class CapacityTier:
     pool: str = ""
     """The reservation or placement group that it is launched into, if any: a shortage there says nothing about
     everybody's capacity."""
+    max_wait_s: float = 0.0
+    """How much later than the tier before a demand goes on to the next one, if this one has nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,5 +115,7 @@ class Policy:
     assigns_addresses: bool = False
     """True where Slurm does not take addresses from slurmd's registration (`cloud_reg_addrs`)."""
     bans: BanPolicy = BanPolicy()
+    tier_return_s: float = 600.0
+    """How long demands start in a lower tier right away once the higher ones were refused, the first time."""
     job_tags: tuple[JobTag, ...] = ()
     """Facts about jobs that their instances are tagged with."""

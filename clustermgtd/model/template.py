@@ -40,8 +40,17 @@ class CapacityReservation:
 
 
 @dataclass(frozen=True, slots=True)
+class TemplateKey:
+    """What one launch template is for."""
+
+    compute_resource: ComputeResourceKey
+    tier: int = 0
+    """Number of the compute resource's capacity tier, from 0."""
+
+
+@dataclass(frozen=True, slots=True)
 class TemplateSpec:
-    """One compute resource's launch template. IMDSv2 is required and instance tags are readable there, always."""
+    """The launch template of one capacity tier. IMDSv2 is required and instance tags are readable there, always."""
 
     key: ComputeResourceKey
     image_id: str
@@ -68,3 +77,5 @@ class TemplateSpec:
     tags: tuple[tuple[str, str], ...] = ()
     """For instances and volumes, sorted by key; the adapter adds the launch token and what ParallelCluster's tools
     look for (`parallelcluster:cluster-name`, `:node-type`, `:queue-name`, `:compute-resource-name`)."""
+    tier: int = 0
+    """Number of the capacity tier, from 0."""

@@ -10,8 +10,9 @@ from pydantic import Field
 
 from clustermgtd.model.ids import ComputeResourceName, NodeName, QueueName
 from clustermgtd.model.policy import ComputeResourceKey
+from clustermgtd.settings.capacity_tiers import CapacityTier, ResolvedTier, resolved, tier_findings
 from clustermgtd.settings.common import QueueLocalStorage, Tags
-from clustermgtd.settings.daemon import Clustermgtd, QueueTimes
+from clustermgtd.settings.daemon import Clustermgtd, OwnQueue, QueueTimes
 from clustermgtd.settings.document import Location
 from clustermgtd.settings.instance_types import InstanceTypeInfo, lookup
 from clustermgtd.settings.nodes import HeadNode, LoginNodes
@@ -76,6 +77,7 @@ class Settings(Section):
         for name in self.clustermgtd.queues:
             if name not in queues:
                 yield Finding(("Clustermgtd", "Queues", name), "is not the name of a queue", ", ".join(queues[:5]))
+        yield from self._tier_findings()
         if self.scheduling.slurm_settings.database and len(self.clustermgtd.cluster_name) > 40:
             message = "at most 40 characters with accounting: Slurm makes names of database tables from it"
             yield Finding(("Clustermgtd", "ClusterName"), message)
@@ -119,6 +121,46 @@ class Settings(Section):
                 if resource.schedulable_memory and memory and resource.schedulable_memory > memory:
                     yield Finding((*at, "SchedulableMemory"), f"is more than the instance type's {memory} MiB")
 
+    def _tier_findings(self) -> Iterator[Finding]:
+        """Each thing is said once, of the first compute resource that it is wrong for."""
+        said: set[Location] = set()
+        for queue in self.scheduling.slurm_queues:
+            own = self.clustermgtd.queues.get(queue.name, OwnQueue())
+            names = [resource.name for resource in queue.compute_resources]
+            for name in own.compute_resources:
+                if name not in names:
+                    location: Location = ("Clustermgtd", "Queues", queue.name, "ComputeResources", name)
+                    text = f"is not the name of a compute resource of queue {queue.name}"
+                    yield Finding(location, text, ", ".join(names[:5]))
+            for resource in queue.compute_resources:
+                where, tiers = self._given_tiers(queue, resource)
+                known = self.clustermgtd.instance_types
+                for found in tier_findings(self.cluster_name, queue, resource, tiers, known):
+                    location = (*where, *found.location)
+                    if location not in said:
+                        said.add(location)
+                        yield Finding(location, found.message, found.suggestion)
+
+    def _given_tiers(self, queue: SlurmQueue, resource: ComputeResource) -> tuple[Location, tuple[CapacityTier, ...]]:
+        """The nearest CapacityTiers of a compute resource, and where in the file they are."""
+        of_queue = self.clustermgtd.queues.get(queue.name, OwnQueue())
+        own = of_queue.compute_resources.get(resource.name)
+        at: Location = ("Clustermgtd", "Queues", queue.name)
+        if own is not None and own.capacity_tiers is not None:
+            return (*at, "ComputeResources", resource.name, "CapacityTiers"), own.capacity_tiers
+        if of_queue.capacity_tiers is not None:
+            return (*at, "CapacityTiers"), of_queue.capacity_tiers
+        return ("Clustermgtd", "CapacityTiers"), self.clustermgtd.capacity_tiers
+
+    def tiers_of(self, queue: SlurmQueue, resource: ComputeResource) -> tuple[ResolvedTier, ...]:
+        """Where a compute resource's instances come from, in order of preference; never empty."""
+        return resolved(self.cluster_name, queue, resource, self._given_tiers(queue, resource)[1])
+
+    def instance_types_of(self, queue: SlurmQueue, resource: ComputeResource) -> tuple[str, ...]:
+        """Every type that the compute resource's nodes may be, its own first."""
+        of_tiers = (name for tier in self.tiers_of(queue, resource) for name in tier.instance_types)
+        return tuple(dict.fromkeys((*resource.instance_types, *of_tiers)))
+
     @property
     def cluster_name(self) -> str:
         return self.clustermgtd.cluster_name
@@ -157,7 +199,7 @@ class Settings(Section):
 
     def times_of(self, queue: str) -> QueueTimes:
         """The times of one queue, complete: the cluster's where the queue has none of its own."""
-        own = self.clustermgtd.queues.get(queue, QueueTimes())
+        own = self.clustermgtd.queues.get(queue, OwnQueue())
         return own.model_copy(
             update={
                 "scaledown_idletime_seconds": _first(own.scaledown_idletime_seconds, self.suspend_time_s),

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from clustermgtd.model.job import JobTag
+from clustermgtd.settings.capacity_tiers import CapacityTiers
 from clustermgtd.settings.governor import Governor
 from clustermgtd.settings.section import (
     AbsolutePath,
@@ -191,6 +192,22 @@ class QueueTimes(Section):
     """Seconds from SuspendProgram until Slurm may use the node again."""
 
 
+class OwnComputeResource(Section):
+    """What is ours about one compute resource."""
+
+    capacity_tiers: CapacityTiers | None = None
+    """Instead of the queue's; `[]` is none."""
+
+
+class OwnQueue(QueueTimes):
+    """What is ours about one queue: times that differ from the cluster's, and capacity tiers."""
+
+    capacity_tiers: CapacityTiers | None = None
+    """Instead of the cluster's; `[]` is none."""
+    compute_resources: Mapping[ResourceName, OwnComputeResource] = Field(default_factory=dict)
+    """Settings by the compute resource's name."""
+
+
 class Gpus(Section):
     """GPUs of an instance type."""
 
@@ -233,8 +250,15 @@ class Clustermgtd(Section):
     """Seconds from Slurm's wish to slurmd's registration; default: DevSettings.Timeouts.ComputeNodeBootstrapTimeout."""
     suspend_timeout_seconds: SlurmTimeout = 120
     """Seconds from SuspendProgram until Slurm may use the node again."""
-    queues: Mapping[ResourceName, QueueTimes] = Field(default_factory=dict)
-    """Times by queue name."""
+    queues: Mapping[ResourceName, OwnQueue] = Field(default_factory=dict)
+    """Settings by queue name."""
+    capacity_tiers: CapacityTiers = ()
+    """Where instances come from, in order of preference: each tier is asked when the one before has nothing. Without
+    any, instances are what the queue says, and nothing else is tried."""
+    tier_return_seconds: Annotated[float, Field(ge=1, le=86_400)] = 600.0
+    """How long the jobs after one that went on to a lower tier begin in that tier at once, seconds, so that a market
+    with little capacity is not asked by every job; each time in a row that the higher tiers have nothing after it,
+    twice as long as before, up to eight times."""
     slurm: SlurmAccess = SlurmAccess()
     hooks: Hooks = Hooks()
     metrics: Metrics = Metrics()

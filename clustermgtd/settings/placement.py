@@ -33,11 +33,12 @@ class Placed(Protocol):
 
 
 def placement_group(
-    cluster: str, queue: str, of_queue: PlacementGroup, resource: Placed
+    cluster: str, queue: str, of_queue: PlacementGroup, resource: Placed, of_tier: PlacementGroup
 ) -> template.PlacementGroup | None:
-    """The group of one compute resource; one of its own is named after it where none is named."""
+    """The group of one tier of a compute resource: its own words count before the compute resource's, and these before
+    the queue's. A group that has no name is named after the compute resource."""
     own = resource.networking.placement_group
-    chosen = of_queue if own.is_silent else own
+    chosen = next((one for one in (of_tier, own) if not one.is_silent), of_queue)
     if not chosen.is_wanted:
         return None
     if chosen.group_name:
@@ -45,9 +46,8 @@ def placement_group(
     return template.PlacementGroup(f"{cluster}-{queue}-{resource.name}", is_managed=True)
 
 
-def reservation(of_queue: CapacityReservationTarget | None, resource: Placed) -> template.CapacityReservation | None:
-    """The reservation of one compute resource, its own before the queue's."""
-    target = resource.capacity_reservation_target or of_queue
+def reservation(target: CapacityReservationTarget | None) -> template.CapacityReservation | None:
+    """The section as a value."""
     if target is None:
         return None
     return template.CapacityReservation(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from clustermgtd.model.claim import AllocationStrategy, LaunchTemplate
 from clustermgtd.model.ids import InstanceType, SubnetId
@@ -16,19 +17,18 @@ from clustermgtd.model.policy import (
     PlacedNode,
     Policy,
 )
-from clustermgtd.model.template import RootVolume, TemplateSpec
+from clustermgtd.model.template import RootVolume, TemplateKey, TemplateSpec
+from clustermgtd.settings.capacity_tiers import ResolvedTier
 from clustermgtd.settings.cluster import Settings
 from clustermgtd.settings.document import Location, path_text
-from clustermgtd.settings.placement import placement_group, reservation
 from clustermgtd.settings.problem import Problem, SettingsError
 from clustermgtd.settings.scheduling import ComputeResource, SlurmQueue
 
 _MARKETS = {"ONDEMAND": Market.ON_DEMAND, "SPOT": Market.SPOT, "CAPACITY_BLOCK": Market.CAPACITY_BLOCK}
 
 
-def build_policy(settings: Settings, templates: Mapping[ComputeResourceKey, LaunchTemplate]) -> Policy:
-    """The whole policy. `templates` must hold one entry for every key of `template_specs`."""
-    resources = _resources(settings)
+def build_policy(settings: Settings, templates: Mapping[TemplateKey, LaunchTemplate]) -> Policy:
+    """The whole policy. `templates` must hold one entry for every one of `template_keys`."""
     placed = {
         name: PlacedNode(nodes.key, is_static)
         for nodes in settings.nodes
@@ -38,7 +38,8 @@ def build_policy(settings: Settings, templates: Mapping[ComputeResourceKey, Laun
     own = settings.clustermgtd
     return Policy(
         compute_resources={
-            key: _resource_policy(key, pair, templates[key], _pool(settings, pair)) for key, pair in resources.items()
+            key: _resource_policy(key, settings.tiers_of(*pair), templates)
+            for key, pair in _resources(settings).items()
         },
         nodes=placed,
         scaling=settings.scheduling.scaling_strategy,
@@ -58,15 +59,25 @@ def build_policy(settings: Settings, templates: Mapping[ComputeResourceKey, Laun
             probe_nodes=own.offerings.probe_nodes,
             holds_nodes=own.offerings.hold_nodes,
         ),
+        tier_return_s=own.tier_return_seconds,
         assigns_addresses=not own.slurm.cloud_reg_addrs,
         job_tags=own.job_tags,
     )
 
 
+def template_keys(settings: Settings) -> tuple[TemplateKey, ...]:
+    """Of every launch template that the daemon needs."""
+    return tuple(
+        TemplateKey(key, number)
+        for key, pair in _resources(settings).items()
+        for number in range(len(settings.tiers_of(*pair)))
+    )
+
+
 def template_specs(
     settings: Settings, user_data: Callable[[ComputeResourceKey], str] | str
-) -> Mapping[ComputeResourceKey, TemplateSpec]:
-    """What each compute resource's launch template must hold. `user_data` is plain text, or makes it per resource.
+) -> Mapping[TemplateKey, TemplateSpec]:
+    """What each tier's launch template must hold. `user_data` is plain text, or makes it per resource.
 
     Raises:
         SettingsError: compute resources without an AMI; this project does not choose one for a site.
@@ -76,16 +87,18 @@ def template_specs(
     problems = [_no_image(index, queue.name) for index, queue in enumerate(queues) if images[queue.name] is None]
     if problems:
         raise SettingsError(problems)
-    return {
-        key: _spec(
+    specs: dict[TemplateKey, TemplateSpec] = {}
+    for key, pair in _resources(settings).items():
+        common = _spec(
             settings,
             key,
             pair,
             image_id=images[key.queue] or "",
             user_data=user_data if isinstance(user_data, str) else user_data(key),
         )
-        for key, pair in _resources(settings).items()
-    }
+        for number, tier in enumerate(settings.tiers_of(*pair)):
+            specs[TemplateKey(key, number)] = _in_tier(common, number, tier)
+    return specs
 
 
 def _no_image(index: int, queue: str) -> Problem:
@@ -99,28 +112,36 @@ def _resources(settings: Settings) -> dict[ComputeResourceKey, tuple[SlurmQueue,
     return {nodes.key: pair for nodes, pair in zip(settings.nodes, pairs, strict=True)}
 
 
-def _pool(settings: Settings, pair: tuple[SlurmQueue, ComputeResource]) -> str:
-    """What the compute resource is launched into, if that is not everybody's capacity."""
-    queue, resource = pair
-    reserved = reservation(queue.capacity_reservation_target, resource)
-    group = placement_group(settings.cluster_name, queue.name, queue.networking.placement_group, resource)
+def _resource_policy(
+    key: ComputeResourceKey, tiers: Sequence[ResolvedTier], templates: Mapping[TemplateKey, LaunchTemplate]
+) -> ComputeResourcePolicy:
+    made = tuple(_tier(tier, templates[TemplateKey(key, number)]) for number, tier in enumerate(tiers))
+    requests = [replace(tier, max_wait_s=0.0) for tier in made]
+    return ComputeResourcePolicy(key, made, hashlib.sha256(repr(requests).encode()).hexdigest()[:16])
+
+
+def _tier(tier: ResolvedTier, launch_template: LaunchTemplate) -> CapacityTier:
+    market = _MARKETS[tier.capacity_type]
+    return CapacityTier(
+        launch_template,
+        offerings=tuple(
+            Offering(InstanceType(name), SubnetId(subnet), market)
+            for name in tier.instance_types
+            for subnet in tier.subnet_ids
+        ),
+        market=market,
+        strategy=tier.allocation_strategy or AllocationStrategy.LOWEST_PRICE,
+        max_price=tier.spot_price,
+        pool=_pool(tier),
+        max_wait_s=tier.max_wait_s,
+    )
+
+
+def _pool(tier: ResolvedTier) -> str:
+    """What the tier's instances are launched into, if that is not everybody's capacity."""
+    reserved, group = tier.reservation, tier.placement_group
     parts = (reserved.id or reserved.group_arn if reserved else "", group.name if group else "")
     return " ".join(part for part in parts if part)
-
-
-def _resource_policy(
-    key: ComputeResourceKey, pair: tuple[SlurmQueue, ComputeResource], template: LaunchTemplate, pool: str
-) -> ComputeResourcePolicy:
-    queue, resource = pair
-    market = _MARKETS[queue.capacity_type]
-    offerings = tuple(
-        Offering(InstanceType(name), SubnetId(subnet), market)
-        for name in resource.instance_types
-        for subnet in queue.networking.subnet_ids
-    )
-    strategy = queue.allocation_strategy or AllocationStrategy.LOWEST_PRICE
-    tier = CapacityTier(template, offerings, market, strategy, resource.spot_price, pool)
-    return ComputeResourcePolicy(key, (tier,), configuration=hashlib.sha256(repr(tier).encode()).hexdigest()[:16])
 
 
 def _spec(
@@ -131,6 +152,7 @@ def _spec(
     image_id: str,
     user_data: str,
 ) -> TemplateSpec:
+    """What is common to a compute resource's tiers."""
     queue, resource = pair
     volume = queue.compute_settings.local_storage.root_volume
     networking = queue.networking
@@ -150,11 +172,18 @@ def _spec(
         ),
         assign_public_ip=networking.assign_public_ip,
         detailed_monitoring=settings.monitoring.detailed_monitoring,
-        instance_types=tuple(InstanceType(name) for name in resource.instance_types),
-        market=_MARKETS[queue.capacity_type],
-        placement_group=placement_group(settings.cluster_name, queue.name, networking.placement_group, resource),
-        reservation=reservation(queue.capacity_reservation_target, resource),
         efa=resource.efa.enabled,
         multithreading=not resource.disable_simultaneous_multithreading,
         tags=tuple(sorted(settings.instance_tags(queue, resource).items())),
+    )
+
+
+def _in_tier(spec: TemplateSpec, number: int, tier: ResolvedTier) -> TemplateSpec:
+    return replace(
+        spec,
+        tier=number,
+        instance_types=tuple(InstanceType(name) for name in tier.instance_types),
+        market=_MARKETS[tier.capacity_type],
+        placement_group=tier.placement_group,
+        reservation=tier.reservation,
     )

@@ -36,6 +36,8 @@ from clustermgtd.settings.section import (
 )
 
 NodePriority = Annotated[int, Field(ge=1, le=2**32 - 1)]
+SPOT_ONLY = frozenset({AllocationStrategy.CAPACITY_OPTIMIZED, AllocationStrategy.PRICE_CAPACITY_OPTIMIZED})
+"""Strategies that EC2 has for spot instances alone."""
 NODES_MAX = 65_533
 """Slurm's limit on the nodes of one cluster."""
 
@@ -248,8 +250,7 @@ class SlurmQueue(Section):
         if single:
             message = f"only for compute resources with Instances; {single[0]} has InstanceType"
             yield Finding(("AllocationStrategy",), message)
-        spot_only = (AllocationStrategy.CAPACITY_OPTIMIZED, AllocationStrategy.PRICE_CAPACITY_OPTIMIZED)
-        if self.allocation_strategy in spot_only and self.capacity_type != "SPOT":
+        if self.allocation_strategy in SPOT_ONLY and self.capacity_type != "SPOT":
             message = f"{self.allocation_strategy} is for CapacityType: SPOT, the queue's is {self.capacity_type}"
             yield Finding(("AllocationStrategy",), message, "lowest-price or prioritized")
 

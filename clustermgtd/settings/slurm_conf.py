@@ -6,7 +6,7 @@ written here is accepted by Slurm 22.05 and later.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,14 +132,14 @@ def _suspend_exceptions(settings: Settings) -> dict[str, str]:
 
 def _node_lines(settings: Settings, site: SlurmSite) -> Iterator[str]:
     port = site.node_port_base
-    for _, resource, nodes in _resources(settings):
+    for queue, resource, nodes in _resources(settings):
         for names, kind, weight in (
             (nodes.static, "static", resource.static_node_priority),
             (nodes.dynamic, "dynamic", resource.dynamic_node_priority),
         ):
             if not names:
                 continue
-            keys = _node_keys(settings, resource, names, kind, weight)
+            keys = _node_keys(settings, (queue, resource), names, kind, weight)
             if site.node_address is not None:
                 keys["NodeAddr"] = site.node_address
             if port is not None:
@@ -149,19 +149,20 @@ def _node_lines(settings: Settings, site: SlurmSite) -> Iterator[str]:
 
 
 def _node_keys(
-    settings: Settings, resource: ComputeResource, names: tuple[NodeName, ...], kind: str, weight: int
+    settings: Settings, pair: tuple[SlurmQueue, ComputeResource], names: tuple[NodeName, ...], kind: str, weight: int
 ) -> dict[str, str]:
-    """One line of equal nodes."""
+    """One line of equal nodes, which may be of any type of any capacity tier."""
+    resource, types = pair[1], settings.instance_types_of(*pair)
     info = _info(settings, resource)
     one_thread = resource.disable_simultaneous_multithreading
-    features = [kind, *resource.instance_types, resource.name, *(["gpu"] if info.gpu_count else [])]
+    features = [kind, *types, resource.name, *(["gpu"] if info.gpu_count else [])]
     keys = {
         "NodeName": fold(names),
         "CPUs": str(info.cores if one_thread else info.v_cpus),
         "Sockets": "1",
         "CoresPerSocket": str(info.cores),
         "ThreadsPerCore": "1" if one_thread else str(info.threads_per_core),
-        "RealMemory": str(_real_memory(settings, resource)),
+        "RealMemory": str(_real_memory(settings, resource, types)),
         "State": "CLOUD",
         "Weight": str(weight),
         "Features": ",".join(dict.fromkeys(features)),
@@ -172,11 +173,11 @@ def _node_keys(
     return keys
 
 
-def _real_memory(settings: Settings, resource: ComputeResource) -> int:
+def _real_memory(settings: Settings, resource: ComputeResource, types: Sequence[str]) -> int:
     """MiB that jobs may ask for: what every one of the instance types has."""
     if resource.schedulable_memory is not None:
         return resource.schedulable_memory
-    least = min(settings.instance_type(name).memory_mib for name in resource.instance_types)
+    least = min(settings.instance_type(name).memory_mib for name in types)
     return max(1, int(least * USABLE_MEMORY))
 
 

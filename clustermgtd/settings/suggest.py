@@ -77,9 +77,10 @@ def _sections(path: str, section: type[Section]) -> Iterator[tuple[str, type[Sec
 
 @cache
 def _homes() -> dict[str, list[str]]:
-    """Keys that occur in few places -> these places."""
+    """Keys of few kinds of section -> where these occur first."""
     homes: dict[str, list[str]] = {}
-    for path, section in sections():
+    first = {section: path for path, section in reversed(list(sections()))}
+    for section, path in reversed(first.items()):
         for key in keys_of(section):
             homes.setdefault(key, []).append(path or "the top level")
     return {key: paths for key, paths in homes.items() if len(paths) <= 2}

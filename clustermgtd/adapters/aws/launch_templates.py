@@ -1,4 +1,4 @@
-"""Launch templates, one per compute resource and content: the name holds a hash of what the template holds.
+"""Launch templates, one per capacity tier and content: the name holds a hash of what the template holds.
 
 A template is never changed: another content is another template, so that a launch that is replayed under its token
 finds what it was intended with. With an unchanged configuration only describing calls are made.
@@ -18,8 +18,7 @@ from clustermgtd.adapters.aws.session import AwsSession
 from clustermgtd.adapters.aws.template_data import template_data
 from clustermgtd.errors import ConfigurationError, ConflictError, TransientError
 from clustermgtd.model.claim import LaunchTemplate
-from clustermgtd.model.policy import ComputeResourceKey
-from clustermgtd.model.template import TemplateSpec
+from clustermgtd.model.template import TemplateKey, TemplateSpec
 
 CALL_DEADLINE_S = 20.0
 _NAMES_PER_CALL = 100
@@ -30,8 +29,8 @@ _LOOK_INTERVAL_S = 1.0
 
 
 async def ensure(
-    session: AwsSession, cluster_name: str, specs: Mapping[ComputeResourceKey, TemplateSpec]
-) -> Mapping[ComputeResourceKey, LaunchTemplate]:
+    session: AwsSession, cluster_name: str, specs: Mapping[TemplateKey, TemplateSpec]
+) -> Mapping[TemplateKey, LaunchTemplate]:
     """A template in EC2 for every spec, and the placement groups that they name. Two daemons may do this at once.
 
     Raises:
@@ -43,7 +42,7 @@ async def ensure(
         return {}
     devices = await _root_devices(session, sorted({spec.image_id for spec in specs.values()}))
     facts = await instance_facts(session, {name for spec in specs.values() for name in spec.instance_types})
-    wanted: dict[str, tuple[ComputeResourceKey, dict[str, Any]]] = {}
+    wanted: dict[str, tuple[TemplateKey, dict[str, Any]]] = {}
     for key, spec in specs.items():
         data = template_data(spec, devices[spec.image_id], [facts[name] for name in spec.instance_types])
         wanted[template_name(cluster_name, key, data)] = (key, data)
@@ -55,12 +54,13 @@ async def ensure(
     return {key: LaunchTemplate(found[name], _ONLY_VERSION) for name, (key, _) in wanted.items()}
 
 
-def template_name(cluster_name: str, key: ComputeResourceKey, data: Mapping[str, Any]) -> str:
-    """The name that only this content of this compute resource has."""
-    content = json.dumps([cluster_name, key.queue, key.name, data], sort_keys=True)
-    digest = hashlib.sha256(content.encode()).hexdigest()[:16]
-    prefix = f"{cluster_name}-{key.queue}-{key.name}"[: _NAME_MAX - len(digest) - 1]
-    return f"{prefix}-{digest}"
+def template_name(cluster_name: str, key: TemplateKey, data: Mapping[str, Any]) -> str:
+    """The name that only this content of this tier has."""
+    queue, name = key.compute_resource.queue, key.compute_resource.name
+    which: list[Any] = [cluster_name, queue, name, data, *([key.tier] if key.tier else [])]
+    digest = hashlib.sha256(json.dumps(which, sort_keys=True).encode()).hexdigest()[:16]
+    suffix = f"-tier{key.tier}-{digest}" if key.tier else f"-{digest}"
+    return f"{cluster_name}-{queue}-{name}"[: _NAME_MAX - len(suffix)] + suffix
 
 
 async def _root_devices(session: AwsSession, images: list[str]) -> Mapping[str, str]:
@@ -87,13 +87,12 @@ async def _ids_by_name(session: AwsSession, names: list[str]) -> dict[str, str]:
     return found
 
 
-async def _created(
-    session: AwsSession, cluster_name: str, key: ComputeResourceKey, name: str, data: Mapping[str, Any]
-) -> str:
-    marks = {tags.CLUSTER: cluster_name, tags.QUEUE: key.queue, tags.COMPUTE_RESOURCE: key.name}
+async def _created(session: AwsSession, cluster_name: str, key: TemplateKey, name: str, data: Mapping[str, Any]) -> str:
+    owner = key.compute_resource
+    marks = {tags.CLUSTER: cluster_name, tags.QUEUE: owner.queue, tags.COMPUTE_RESOURCE: owner.name}
     parameters = {
         "LaunchTemplateName": name,
-        "VersionDescription": f"queue {key.queue}, compute resource {key.name}",
+        "VersionDescription": f"queue {owner.queue}, compute resource {owner.name}, tier {key.tier}",
         "LaunchTemplateData": data,
         "TagSpecifications": [
             {

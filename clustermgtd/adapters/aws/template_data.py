@@ -1,7 +1,7 @@
 """A `TemplateSpec` as EC2's LaunchTemplateData. Pure.
 
 CreateFleet's overrides take neither CpuOptions nor network interfaces, so one template has to fit every type of its
-compute resource: those have equal cores, and the least network cards and EFA interfaces among them count.
+capacity tier: those have equal cores, and the least network cards and EFA interfaces among them count.
 """
 
 from __future__ import annotations
@@ -164,4 +164,5 @@ def _tags(spec: TemplateSpec) -> list[dict[str, str]]:
 
 
 def _where(spec: TemplateSpec) -> str:
-    return f"queue {spec.key.queue}, compute resource {spec.key.name}"
+    tier = f", CapacityTiers[{spec.tier}]" if spec.tier else ""
+    return f"queue {spec.key.queue}, compute resource {spec.key.name}{tier}"

@@ -19,7 +19,7 @@ from clustermgtd.model.ids import ComputeResourceName, InstanceId, InstanceType,
 from clustermgtd.model.instance import InstanceState
 from clustermgtd.model.offering import Market, Offering
 from clustermgtd.model.policy import ComputeResourceKey
-from clustermgtd.model.template import TemplateSpec
+from clustermgtd.model.template import TemplateKey, TemplateSpec
 from clustermgtd.ports.fleet import Fleet
 from tests.contract.aws.builders import a_launch
 from tests.contract.aws.wire import Fault, Wire
@@ -128,7 +128,7 @@ class OverTheWire:
     async def prepare(self) -> None:
         key = ComputeResourceKey(QueueName("q1"), ComputeResourceName("c5"))
         spec = TemplateSpec(key=key, image_id="ami-0123456789abcdef0", tags=(("team", "physics"),))
-        self.template = (await ensure(self.session, self.cluster, {key: spec}))[key]
+        self.template = (await ensure(self.session, self.cluster, {TemplateKey(key): spec}))[TemplateKey(key)]
 
     def launch(self, request: LaunchRequest) -> Launch:
         launch = a_launch(request=replace(request, template=self.template))

@@ -17,15 +17,15 @@ from clustermgtd.adapters.aws.template_data import template_data
 from clustermgtd.errors import ConfigurationError
 from clustermgtd.model.ids import ComputeResourceName, QueueName
 from clustermgtd.model.policy import ComputeResourceKey
-from clustermgtd.model.template import RootVolume, TemplateSpec
+from clustermgtd.model.template import RootVolume, TemplateKey, TemplateSpec
 
 
-def a_key(number: int = 1) -> ComputeResourceKey:
-    return ComputeResourceKey(QueueName("q1"), ComputeResourceName(f"cr{number}"))
+def a_key(number: int = 1, tier: int = 0) -> TemplateKey:
+    return TemplateKey(ComputeResourceKey(QueueName("q1"), ComputeResourceName(f"cr{number}")), tier)
 
 
 def a_spec(image: str = "ami-1", number: int = 1, **changes: Any) -> TemplateSpec:
-    return TemplateSpec(key=a_key(number), image_id=image, **changes)
+    return TemplateSpec(key=a_key(number).compute_resource, image_id=image, **changes)
 
 
 @dataclass
@@ -113,6 +113,16 @@ def test_an_image_that_does_not_exist_is_named(play: Play) -> None:
     play(scenario)
 
 
+def test_tiers_have_templates_of_their_own_even_if_they_hold_the_same(play: Play) -> None:
+    async def scenario(region: Region) -> None:
+        specs = {a_key(1, tier): a_spec(region.image, tier=tier) for tier in (0, 1)}
+        made = await ensure(region.session, region.cluster, specs)
+        assert made[a_key(1, 0)] != made[a_key(1, 1)]
+        assert await ensure(region.session, region.cluster, specs) == made
+
+    play(scenario)
+
+
 def test_no_compute_resources_cost_no_call(play: Play) -> None:
     async def scenario(region: Region) -> None:
         assert await ensure(region.session, region.cluster, {}) == {}
@@ -186,6 +196,7 @@ def test_user_data_that_is_too_long_is_refused_here() -> None:
 
 def test_a_name_fits_however_long_the_parts_are() -> None:
     key = ComputeResourceKey(QueueName("q" * 60), ComputeResourceName("c" * 60))
-    names = {template_name("n" * 60, key, {"ImageId": image}) for image in ("ami-1", "ami-2")}
-    assert len(names) == 2
+    keys = [TemplateKey(key, tier) for tier in (0, 1)]
+    names = {template_name("n" * 60, key, {"ImageId": image}) for image in ("ami-1", "ami-2") for key in keys}
+    assert len(names) == 4
     assert all(len(name) <= 128 for name in names)

@@ -10,12 +10,12 @@ from clustermgtd.model.ids import ComputeResourceName, InstanceType, QueueName
 from clustermgtd.model.job import JobTag
 from clustermgtd.model.offering import Market
 from clustermgtd.model.policy import ComputeResourceKey
-from clustermgtd.model.template import CapacityReservation, PlacementGroup, TemplateSpec
+from clustermgtd.model.template import CapacityReservation, PlacementGroup, TemplateKey, TemplateSpec
 from clustermgtd.settings import SettingsError, loads
 from clustermgtd.settings.policy import template_specs
 
 MINIMAL = (Path(__file__).parents[3] / "docs" / "examples" / "minimal.yaml").read_text()
-KEY = ComputeResourceKey(QueueName("q1"), ComputeResourceName("c5"))
+KEY = TemplateKey(ComputeResourceKey(QueueName("q1"), ComputeResourceName("c5")))
 OWN = "Networking: {PlacementGroup: {%s}}"
 
 

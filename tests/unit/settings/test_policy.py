@@ -10,6 +10,7 @@ from clustermgtd.model.claim import AllocationStrategy, LaunchTemplate
 from clustermgtd.model.ids import ComputeResourceName, InstanceType, NodeName, QueueName, SubnetId
 from clustermgtd.model.offering import Market, Offering
 from clustermgtd.model.policy import ComputeResourceKey, Policy, ScalingStrategy
+from clustermgtd.model.template import TemplateKey
 from clustermgtd.settings import Settings, SettingsError, load, loads
 from clustermgtd.settings.policy import build_policy, template_specs
 
@@ -20,6 +21,10 @@ def key(queue: str, resource: str) -> ComputeResourceKey:
     return ComputeResourceKey(QueueName(queue), ComputeResourceName(resource))
 
 
+def template(queue: str, resource: str, tier: int = 0) -> TemplateKey:
+    return TemplateKey(key(queue, resource), tier)
+
+
 @pytest.fixture
 def cluster() -> Settings:
     return load(EXAMPLES / "parallelcluster.yaml")
@@ -27,7 +32,7 @@ def cluster() -> Settings:
 
 def policy_of(cluster: Settings) -> Policy:
     specs = template_specs(cluster, "")
-    return build_policy(cluster, {k: LaunchTemplate(f"lt-{k.queue}-{k.name}", "1") for k in specs})
+    return build_policy(cluster, {k: LaunchTemplate(f"lt-{k.compute_resource.name}-{k.tier}", "1") for k in specs})
 
 
 def test_nodes_are_named_as_parallelcluster_names_them_and_know_their_place(cluster: Settings) -> None:
@@ -50,7 +55,7 @@ def test_several_types_and_subnets_make_an_offering_each_types_first(cluster: Se
     assert len(spot.offerings) == 6
     assert (spot.market, spot.max_price) == (Market.SPOT, 0.25)
     assert spot.strategy is AllocationStrategy.PRICE_CAPACITY_OPTIMIZED
-    assert spot.template == LaunchTemplate("lt-spot-flexible", "1")
+    assert spot.template == LaunchTemplate("lt-flexible-0", "1")
 
 
 def test_times_and_limits_are_taken_over() -> None:
@@ -71,14 +76,14 @@ def test_times_and_limits_are_taken_over() -> None:
 
 def test_templates_hold_the_queues_image_network_disk_and_tags(cluster: Settings) -> None:
     specs = template_specs(cluster, lambda k: f"join {k.queue}")
-    general, gpu = specs[key("general", "c6i-small")], specs[key("gpu", "g5")]
+    general, gpu = specs[template("general", "c6i-small")], specs[template("gpu", "g5")]
     assert (general.image_id, gpu.image_id) == ("ami-0aaaabbbbccccdddd", "ami-0bbbbccccddddeeee")
     assert (general.user_data, general.key_name) == ("join general", "ops")
     assert general.root_volume.size_gib == 60
     assert (general.root_volume.iops, general.root_volume.throughput_mib_s) == (4000, 250)
     assert general.tags == (("cost-center", "4711"), ("project", "genomics"), ("queue", "general"))
     assert (general.assign_public_ip, gpu.assign_public_ip) == (None, False)
-    assert specs[key("spot", "flexible")].instance_profile.endswith(":instance-profile/spot-nodes")
+    assert specs[template("spot", "flexible")].instance_profile.endswith(":instance-profile/spot-nodes")
     assert general.detailed_monitoring
 
 
@@ -87,9 +92,9 @@ def test_a_compute_resources_tag_wins_over_its_queues_and_the_clusters() -> None
     text = (EXAMPLES / "minimal.yaml").read_text() + f"Tags: {tag.format('cluster')}\n"
     text = text.replace("- Name: q1\n", f"- Name: q1\n      Tags: {tag.format('queue')}\n")
     specs = template_specs(loads(text), "")
-    assert specs[key("q1", "c5")].tags == (("owner", "queue"),)
+    assert specs[template("q1", "c5")].tags == (("owner", "queue"),)
     text = text.replace("- Name: c5\n", f"- Name: c5\n          Tags: {tag.format('nodes')}\n")
-    assert template_specs(loads(text), "")[key("q1", "c5")].tags == (("owner", "nodes"),)
+    assert template_specs(loads(text), "")[template("q1", "c5")].tags == (("owner", "nodes"),)
 
 
 def test_queues_without_an_image_are_named() -> None:
