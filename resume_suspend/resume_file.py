@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
+
+from resume_suspend import quick_json
 
 FILE_BYTES_MAX = 64 * 1024 * 1024
 """Slurm holds at most some ten thousand jobs in one file; anything longer is not a resume file."""
 
-_TEXTS = ("nodes_alloc", "partition", "features", "reservation", "oversubscribe", "extra")
+_TEXTS = frozenset({"nodes_alloc", "partition", "features", "reservation", "oversubscribe", "extra"})
 """Keys of a job from Slurm 23.02 on, besides `job_id` and `nodes_resume`; 22.05 has `job_id` and `nodes` only."""
 
 
@@ -25,7 +26,7 @@ def read_resume_file(path: str) -> tuple[list[dict[str, object]], str]:
     except OSError as error:
         return [], f"resume file {path}: {error.strerror or error}"
     try:
-        content = json.loads(text)
+        content = quick_json.loads(text)
     except (ValueError, RecursionError):
         return [], f"resume file {path} is not JSON ({len(text)} bytes)"
     entries = content.get("jobs") if isinstance(content, dict) else None
@@ -60,8 +61,7 @@ def _job(entry: object) -> dict[str, object] | None:
     if type(job_id) is not int or not 0 < job_id < 1 << 32 or not isinstance(nodes, str):
         return None
     job: dict[str, object] = {"job_id": job_id, "nodes_resume": nodes}
-    for key in _TEXTS:
-        value = entry.get(key)
-        if isinstance(value, str) and value:
+    for key, value in entry.items():
+        if value and key in _TEXTS and isinstance(value, str):
             job[key] = value
     return job

@@ -6,9 +6,10 @@ than a hook takes to run, so the hooks build their lines here and the daemon rea
 
 from __future__ import annotations
 
-import json
 import os
 import time
+
+from resume_suspend import quick_json
 
 VERSION = "1.0"
 """Major and minor. Another major is refused; fields that only a newer minor has are ignored."""
@@ -48,7 +49,7 @@ def new_id() -> str:
 
 def message(kind: str, fields: dict[str, object]) -> bytes:
     """One line: version and kind first, then `fields`; ASCII only, newline at the end."""
-    text = json.dumps({"version": VERSION, "kind": kind, **fields}, separators=(",", ":"))
+    text = quick_json.dumps({"version": VERSION, "kind": kind, **fields})
     return text.encode("ascii") + b"\n"
 
 
@@ -80,7 +81,7 @@ def reply_fields(line: bytes) -> Answer:
         MalformedReplyError: the line is no reply of this major version.
     """
     try:
-        reply = json.loads(line)
+        reply = quick_json.loads(line)
     except (ValueError, RecursionError) as error:
         raise MalformedReplyError(f"reply is not JSON: {line[:80]!r}") from error
     if not isinstance(reply, dict) or reply.get("kind") != REPLY or not isinstance(reply.get("ok"), bool):

@@ -26,7 +26,7 @@ def expand(text: str, limit: int = EXPANDED_MAX) -> list[str]:
         parts, size = _parts(term, text)
         if size > room:
             raise ValueError(f"hostlist stands for more than {limit} names: {_shown(text)}")
-        names.extend("".join(chosen) for chosen in product(*parts))
+        names.extend(map("".join, product(*parts)))
     return names
 
 

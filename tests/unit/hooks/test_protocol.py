@@ -96,6 +96,15 @@ def test_a_field_of_any_other_type_never_gets_past(message: Message, data: st.Da
     assert decode(encode(read)) == read
 
 
+@given(st.lists(jobs, max_size=4))
+def test_jobs_are_read_alike_in_bulk_and_one_by_one(entries: list[ResumeJob]) -> None:
+    """A text that is not printable makes the reader look at every job of the request by itself."""
+    odd = ResumeJob(7, "q1-1", extra="\n")
+    read = decode(encode(ResumeRequest("q1-1", "1", 1.0, (*entries, odd))))
+    assert isinstance(read, ResumeRequest)
+    assert read.jobs == (*entries, odd)
+
+
 @pytest.mark.parametrize("version", ["2.0", "0.9", "", "10.0"])
 def test_another_major_version_is_refused_by_name(version: str) -> None:
     with pytest.raises(VersionError, match=r"this side speaks 1\.0"):
