@@ -2,6 +2,9 @@
 
 `kind_of` classes a code for a fleet's `Errors`; `error_from` makes the exception for a failed call. A code that no row
 knows is permanent, and is counted and logged once (`unknown_codes`), so that the table can grow.
+
+EC2's codes are those of "Error codes for the Amazon EC2 API" in its API reference. Where a code is not in that list the
+row says what it is taken from.
 """
 
 from __future__ import annotations
@@ -40,10 +43,15 @@ _KINDS: dict[str, FailureKind] = {
     "InsufficientCapacity": _K.CAPACITY,
     "InsufficientHostCapacity": _K.CAPACITY,
     "InsufficientReservedInstanceCapacity": _K.CAPACITY,
+    "InsufficientReservedInstancesCapacity": _K.CAPACITY,
     "InsufficientCapacityOnHost": _K.CAPACITY,
+    "InsufficientVolumeCapacity": _K.CAPACITY,
+    "InsufficientAddressCapacity": _K.CAPACITY,
+    "IncompatibleHostRequirements": _K.CAPACITY,
+    "UnavailableHostRequirements": _K.CAPACITY,
     "UnfulfillableCapacity": _K.CAPACITY,
     "ReservationCapacityExceeded": _K.CAPACITY,
-    "CapacityReservationNotActive": _K.CAPACITY,
+    "InvalidPlacementGroup.InUse": _K.CAPACITY,  # in another zone, or being deleted: passes
     "SpotMaxPriceTooLow": _K.CAPACITY,
     # the account's limit for a class of instances
     "VcpuLimitExceeded": _K.QUOTA,
@@ -51,8 +59,10 @@ _KINDS: dict[str, FailureKind] = {
     "MaxSpotInstanceCountExceeded": _K.QUOTA,
     "MaxSpotFleetRequestCountExceeded": _K.QUOTA,
     "MaxFleetCountExceeded": _K.QUOTA,
-    "MaxTemplateLimitExceeded": _K.QUOTA,
     "VolumeLimitExceeded": _K.QUOTA,
+    "MaxIOPSLimitExceeded": _K.QUOTA,
+    "VolumeIOPSLimit": _K.QUOTA,
+    "ResourceLimitExceeded": _K.QUOTA,
     "NetworkInterfaceLimitExceeded": _K.QUOTA,
     "SpotInstanceCountExceeded": _K.QUOTA,
     # the subnet is full
@@ -62,6 +72,9 @@ _KINDS: dict[str, FailureKind] = {
     "UnsupportedInstanceType": _K.UNSUPPORTED,
     "InstanceTypeNotSupported": _K.UNSUPPORTED,
     "UnsupportedHostConfiguration": _K.UNSUPPORTED,
+    "UnsupportedInstanceTypeOnHost": _K.UNSUPPORTED,
+    "VolumeTypeNotAvailableInZone": _K.UNSUPPORTED,
+    "InvalidFleetConfiguration": _K.UNSUPPORTED,  # not in the list; users see it for a type that a zone does not have
     # a human has to change something (every `Invalid...` too)
     "AuthFailure": _K.CONFIGURATION,
     "UnauthorizedOperation": _K.CONFIGURATION,
@@ -74,12 +87,32 @@ _KINDS: dict[str, FailureKind] = {
     "OptInRequired": _K.CONFIGURATION,
     "PendingVerification": _K.CONFIGURATION,
     "Blocked": _K.CONFIGURATION,
+    "AccountDisabled": _K.CONFIGURATION,
     "OperationNotPermitted": _K.CONFIGURATION,
     "MissingParameter": _K.CONFIGURATION,
     "MissingInput": _K.CONFIGURATION,
     "UnknownParameter": _K.CONFIGURATION,
     "LaunchTemplateVersionNotFound": _K.CONFIGURATION,
     "NoLaunchTemplateVersions": _K.CONFIGURATION,
+    "MaxTemplateLimitExceeded": _K.CONFIGURATION,
+    "MaxTemplateVersionLimitExceeded": _K.CONFIGURATION,
+    "PlacementGroupLimitExceeded": _K.CONFIGURATION,
+    "AttachmentLimitExceeded": _K.CONFIGURATION,
+    "SecurityGroupLimitExceeded": _K.CONFIGURATION,
+    "SecurityGroupsPerInstanceLimitExceeded": _K.CONFIGURATION,
+    "SecurityGroupsPerInterfaceLimitExceeded": _K.CONFIGURATION,
+    "PrivateIpAddressLimitExceeded": _K.CONFIGURATION,
+    "TagLimitExceeded": _K.CONFIGURATION,
+    "TagPolicyViolation": _K.CONFIGURATION,
+    "ResourceCountExceeded": _K.CONFIGURATION,  # more instances in one request than EC2 takes
+    "RequestResourceCountExceeded": _K.CONFIGURATION,  # the same, of spot
+    "EncryptedVolumesNotSupported": _K.CONFIGURATION,
+    "UnknownVolumeType": _K.CONFIGURATION,
+    "BootForVolumeTypeUnsupported": _K.CONFIGURATION,
+    "CustomerKeyHasBeenRevoked": _K.CONFIGURATION,
+    "UnsupportedTenancy": _K.CONFIGURATION,
+    "UnsupportedException": _K.CONFIGURATION,  # no capacity reservations in this Region
+    "VPCResourceNotSpecified": _K.CONFIGURATION,
     "UserDataLimitExceeded": _K.CONFIGURATION,
     "UnsupportedOperation": _K.CONFIGURATION,
     "VPCIdNotSpecified": _K.CONFIGURATION,
@@ -91,6 +124,10 @@ _KINDS: dict[str, FailureKind] = {
     "InternalFailure": _K.SERVICE,
     "InternalServerError": _K.SERVICE,
     "InternalServiceError": _K.SERVICE,
+    "ServerInternal": _K.SERVICE,
+    "RetryableError": _K.SERVICE,
+    "IncorrectState": _K.SERVICE,  # of a volume, a subnet, a gateway: it is changing
+    "IdempotentInstanceTerminated": _K.SERVICE,  # what the token gave has ended: another token may be used
     "ServiceUnavailable": _K.SERVICE,
     "Unavailable": _K.SERVICE,
     "RequestTimeout": _K.SERVICE,
@@ -106,6 +143,7 @@ _KINDS: dict[str, FailureKind] = {
 
 _PREFIXES: tuple[tuple[str, FailureKind], ...] = (
     ("Throttl", _K.THROTTLED),
+    ("InvalidCapacityReservationState", _K.CAPACITY),  # `.PendingActivation`: the capacity block has not started
     ("Invalid", _K.CONFIGURATION),
 )
 
@@ -133,9 +171,13 @@ _CALL_CLASSES: dict[str, type[ClustermgtdError]] = {
     "TransactionCanceledException": ConflictError,  # where its reasons say no more
     "InvalidLaunchTemplateName.AlreadyExistsException": ConflictError,
     "InvalidPlacementGroup.Duplicate": ConflictError,
+    "IncorrectInstanceState": ConflictError,
+    # one entry of it speaks of a type and a zone, as a whole it may be anything
+    "InvalidFleetConfiguration": ConfigurationError,
     # our own bugs, which no human can mend in a configuration file
     "IdempotentParameterMismatch": PermanentError,
     "IdempotentParameterMismatchException": PermanentError,
+    "IdempotentInstanceTerminated": PermanentError,  # under this token, and it is the whole call's
     "ValidationError": PermanentError,
     "ValidationException": PermanentError,
     "SerializationException": PermanentError,

@@ -7,7 +7,7 @@ from typing import Any
 
 from clustermgtd.adapters.aws import tags
 from clustermgtd.adapters.aws.session import AwsSession
-from clustermgtd.errors import ConfigurationError, ConflictError
+from clustermgtd.errors import CapacityError, ConfigurationError, ConflictError, TransientError
 from clustermgtd.model.template import TemplateSpec
 
 CALL_DEADLINE_S = 20.0
@@ -56,3 +56,5 @@ async def _create(session: AwsSession, cluster_name: str, name: str, spec: Templ
         await session.call("ec2", "create_placement_group", parameters, CALL_DEADLINE_S)
     except ConflictError:
         return  # another daemon was faster
+    except CapacityError as error:
+        raise TransientError(f"placement group {name} is in use: {error}", code=error.code) from error

@@ -93,7 +93,7 @@ class Reservations:
             raise Ec2Error("InvalidParameterValue", message)
         if self.state(id, now) != "active":
             message = f"The Capacity Reservation '{id}' is {self.state(id, now)}"
-            raise Ec2Error("CapacityReservationNotActive", message)
+            raise Ec2Error("InvalidCapacityReservationState.PendingActivation", message)
 
 
 def unknown_reservation(id: str) -> Ec2Error:

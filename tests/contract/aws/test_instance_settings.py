@@ -20,6 +20,7 @@ from clustermgtd.lab.aws.front import AwsEndpoints
 from clustermgtd.lab.ec2.records import InstanceRecord
 from clustermgtd.lab.ec2.scenario import ReservationSpec, Scenario
 from clustermgtd.model.claim import LaunchRequest, LaunchResult
+from clustermgtd.model.failure import FailureKind
 from clustermgtd.model.ids import LaunchToken
 from clustermgtd.model.job import JobTag, JobTags
 from clustermgtd.settings import loads
@@ -237,7 +238,9 @@ def test_static_nodes_run_in_a_capacity_block(play: Play) -> None:
 
 def test_a_capacity_block_gives_nothing_before_it_starts(play: Play) -> None:
     async def scenario(site: Site) -> None:
-        assert codes(await site.launch(1, queue=BLOCK % "cr-5", types=P4D)) == ["CapacityReservationNotActive"]
+        result = await site.launch(1, queue=BLOCK % "cr-5", types=P4D)
+        assert codes(result) == ["InvalidCapacityReservationState.PendingActivation"]
+        assert [error.kind for error in result.errors] == [FailureKind.CAPACITY]
 
     play(scenario)
 
