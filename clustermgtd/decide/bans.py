@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from clustermgtd.decide.interruptions import warned
 from clustermgtd.model.claim import ClaimState, Launch, LaunchOutcome, Refusal
 from clustermgtd.model.failure import FailureKind
 from clustermgtd.model.ids import InstanceType, LaunchToken, SubnetId
+from clustermgtd.model.instance import Instance
 from clustermgtd.model.offering import Market, Offering, Subnet
 from clustermgtd.model.offering_memory import Ban, BanScope, OfferingMemory
 from clustermgtd.model.policy import BanPolicy, ComputeResourceKey, Policy
@@ -53,6 +55,12 @@ def learn(snapshot: Snapshot, launches: Mapping[LaunchToken, Launch], policy: Po
     for offering, key, tier in _taken_back(snapshot, launches):
         scope = _capacity(offering, key, tier, snapshot.subnets, policy)
         _add(bans, Ban(scope, snapshot.now, 0.0, code="SpotInstanceTermination"), policy.bans)
+    for launch, claim, notice in warned(launches, snapshot):
+        taken = _offering(snapshot.instances.get(claim.instance), launch)
+        if taken is not None:
+            key = ComputeResourceKey(launch.request.queue, launch.request.compute_resource)
+            scope = _capacity(taken, key, launch.request.tier, snapshot.subnets, policy)
+            _add(bans, Ban(scope, min(notice.announced_at, snapshot.now), 0.0, code=notice.kind), policy.bans)
     changed = tuple(bans[scope] for scope in sorted(bans))
     if changed == memory.bans and learned == set(memory.learned):
         return memory
@@ -159,11 +167,18 @@ def _taken_back(
             instance = snapshot.instances.get(claim.instance)
             if claim.state is old.state or claim.state is not ClaimState.LOST or instance is None:
                 continue
-            if instance.state_reason in TAKEN_BACK and instance.instance_type and instance.subnet:
-                market = Market.SPOT if instance.is_spot else launch.request.market
-                offering = Offering(instance.instance_type, instance.subnet, market)
+            offering = _offering(instance, launch)
+            if instance.state_reason in TAKEN_BACK and offering is not None:
                 key = ComputeResourceKey(launch.request.queue, launch.request.compute_resource)
                 yield offering, key, launch.request.tier
+
+
+def _offering(instance: Instance | None, launch: Launch) -> Offering | None:
+    """What an instance was got as; None if EC2 does not say yet."""
+    if instance is None or not instance.instance_type or not instance.subnet:
+        return None
+    market = Market.SPOT if instance.is_spot else launch.request.market
+    return Offering(instance.instance_type, instance.subnet, market)
 
 
 def _pool(key: ComputeResourceKey, tier: int, policy: Policy) -> str:

@@ -10,6 +10,7 @@ from clustermgtd.decide.capacity import launches as new_launches
 from clustermgtd.decide.demand import static_power_up, unclaimed_demand
 from clustermgtd.decide.garbage_collection import orphans
 from clustermgtd.decide.holds import holds
+from clustermgtd.decide.interruptions import interruptions
 from clustermgtd.decide.liveness import end_unwanted, help_nodes, still_ending
 from clustermgtd.decide.offerings import Availability
 from clustermgtd.decide.outcome import settled
@@ -54,6 +55,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
             ending.setdefault(instance, reason)
 
     node_help = help_nodes(launches, snapshot, policy)
+    leaving = interruptions(launches, snapshot, policy)
     lift, waiting = lifts(snapshot)
     offerings = learn(snapshot, launches, policy)
     availability = Availability.of(offerings, launches, snapshot)
@@ -72,6 +74,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         *withdrawals(snapshot),
         *hold,
         *shaped.refused,
+        *leaving,
         *node_help,
         *([release] if release else []),
         *lift,

@@ -37,6 +37,10 @@ class Reason(StrEnum):
     """The instance came for a job that gets all of its nodes or none, and others of them did not come."""
     INSTANCE_LOST = "instance-lost"
     """The instance ended without our asking."""
+    INTERRUPTION = "interruption"
+    """EC2 announced that it takes the instance."""
+    REBALANCE = "rebalance"
+    """EC2 advises to replace the spot instance, and the site follows it."""
     NOT_RESPONDING = "not-responding"
     """Slurm gave up on slurmd."""
     RESUME_TIMEOUT = "resume-timeout"
@@ -110,6 +114,16 @@ class HoldNodes:
 
 
 @dataclass(frozen=True, slots=True)
+class DrainNodes:
+    """Let no further job start on nodes that are up; what runs there goes on. Ends with the node's power-down."""
+
+    nodes: tuple[NodeName, ...]
+    reason: Reason
+    detail: str = ""
+    """For people."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseNodes:
     """Lift our drain."""
 
@@ -162,6 +176,7 @@ Action = (
     | TerminateInstances
     | SetNodesDown
     | HoldNodes
+    | DrainNodes
     | ReleaseNodes
     | PowerDownNodes
     | PowerUpNodes

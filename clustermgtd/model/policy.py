@@ -80,6 +80,16 @@ class BanPolicy:
     """Keep nodes out of scheduling while every offering of their compute resource is banned."""
 
 
+class RebalancePolicy(StrEnum):
+    """What follows from EC2's advice that a spot instance is at elevated risk of interruption."""
+
+    IGNORE = "ignore"
+    DRAIN_IDLE = "drain-idle"
+    """Power idle nodes down."""
+    REPLACE = "replace"
+    """Also drain busy ones, so that they power down when their jobs have ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlacedNode:
     """Where a node name belongs."""
@@ -117,5 +127,8 @@ class Policy:
     bans: BanPolicy = BanPolicy()
     tier_return_s: float = 600.0
     """How long demands start in a lower tier right away once the higher ones were refused, the first time."""
+    interruption_lead_s: float = 120.0
+    """Jobs are requeued this long before EC2 takes their instance, or when it is announced if that is later."""
+    rebalance: RebalancePolicy = RebalancePolicy.IGNORE
     job_tags: tuple[JobTag, ...] = ()
     """Facts about jobs that their instances are tagged with."""

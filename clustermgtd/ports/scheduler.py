@@ -65,6 +65,11 @@ class Scheduler(Protocol):
         """
         ...
 
+    async def drain(self, nodes: Iterable[NodeName], reason: str) -> None:
+        """Drain nodes that are up, with `reason`: no further job starts there, what runs goes on. Nodes that are not
+        up are left alone: Slurm would requeue the job that waits for them."""
+        ...
+
     async def release(self, nodes: Iterable[NodeName]) -> None:
         """Lift a drain; nodes without one are left as they are."""
         ...

@@ -21,6 +21,7 @@ from clustermgtd.errors import (
 from clustermgtd.model.action import (
     Action,
     AssignAddresses,
+    DrainNodes,
     HoldNodes,
     LiftRequeueHold,
     PowerDownNodes,
@@ -251,6 +252,9 @@ class Actor:
             case HoldNodes(nodes, detail, reason):
                 await self._scheduler.hold(nodes, f"{HOLD_MARK} {detail}"[:REASON_LENGTH_MAX])
                 log.warning("nodes_held", nodes=fold(nodes), reason=reason, detail=detail)
+            case DrainNodes(nodes, reason, detail):
+                await self._scheduler.drain(nodes, f"{REASON_PREFIX} {reason} {detail}".strip()[:REASON_LENGTH_MAX])
+                log.warning("nodes_draining", nodes=fold(nodes), reason=reason, detail=detail)
             case ReleaseNodes(nodes, reason):
                 await self._scheduler.release(nodes)
                 log.info("nodes_released", nodes=fold(nodes), reason=reason)

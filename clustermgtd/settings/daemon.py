@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from clustermgtd.model.job import JobTag
+from clustermgtd.model.policy import RebalancePolicy
 from clustermgtd.settings.capacity_tiers import CapacityTiers
 from clustermgtd.settings.governor import Governor
 from clustermgtd.settings.section import (
@@ -153,6 +154,18 @@ class Offerings(Section):
             yield Finding(("BanSeconds",), "must not become shorter with each refusal")
 
 
+class Interruptions(Section):
+    """What happens to jobs when EC2 announces that it takes an instance back."""
+
+    lead_seconds: Annotated[float, Field(ge=0, le=600)] = 120.0
+    """A node's jobs are requeued this long before its instance ends, seconds, or at once if the warning leaves less.
+    Until then the node only drains, so that a job may finish or write a checkpoint; 120 is at once for spot
+    instances."""
+    rebalance: Annotated[RebalancePolicy, Field(strict=False)] = RebalancePolicy.IGNORE
+    """What follows from EC2's advice that a spot instance is at elevated risk: `ignore`; `drain-idle` powers idle nodes
+    down; `replace` also drains busy ones, so that they power down when their jobs have ended."""
+
+
 class Prices(Section):
     """What instances cost. A built-in table serves until AWS has answered, and where it cannot be asked."""
 
@@ -267,6 +280,7 @@ class Clustermgtd(Section):
     termination: Termination = Termination()
     governor: Governor = Governor()
     offerings: Offerings = Offerings()
+    interruptions: Interruptions = Interruptions()
     prices: Prices = Prices()
     quotas: Quotas = Quotas()
     node_agent: NodeAgent = NodeAgent()

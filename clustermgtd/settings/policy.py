@@ -61,6 +61,8 @@ def build_policy(settings: Settings, templates: Mapping[TemplateKey, LaunchTempl
         ),
         tier_return_s=own.tier_return_seconds,
         assigns_addresses=not own.slurm.cloud_reg_addrs,
+        interruption_lead_s=own.interruptions.lead_seconds,
+        rebalance=own.interruptions.rebalance,
         job_tags=own.job_tags,
     )
 

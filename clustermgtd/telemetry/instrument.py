@@ -95,6 +95,9 @@ class InstrumentedScheduler:
     async def hold(self, nodes: Iterable[NodeName], reason: str) -> None:
         await self._observed("hold", self._scheduler.hold(nodes, reason))
 
+    async def drain(self, nodes: Iterable[NodeName], reason: str) -> None:
+        await self._observed("drain", self._scheduler.drain(nodes, reason))
+
     async def release(self, nodes: Iterable[NodeName]) -> None:
         await self._observed("release", self._scheduler.release(nodes))
 

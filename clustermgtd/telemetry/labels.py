@@ -11,6 +11,7 @@ from clustermgtd.decide.budget import BucketName
 from clustermgtd.model.action import (
     Action,
     AssignAddresses,
+    DrainNodes,
     HoldNodes,
     LiftRequeueHold,
     PowerDownNodes,
@@ -53,6 +54,7 @@ class ActionKind(StrEnum):
     TERMINATE_INSTANCES = "terminate-instances"
     SET_NODES_DOWN = "set-nodes-down"
     HOLD_NODES = "hold-nodes"
+    DRAIN_NODES = "drain-nodes"
     RELEASE_NODES = "release-nodes"
     POWER_DOWN_NODES = "power-down-nodes"
     POWER_UP_NODES = "power-up-nodes"
@@ -69,6 +71,7 @@ ACTION_KINDS: Mapping[type[Action], ActionKind] = {
     TerminateInstances: ActionKind.TERMINATE_INSTANCES,
     SetNodesDown: ActionKind.SET_NODES_DOWN,
     HoldNodes: ActionKind.HOLD_NODES,
+    DrainNodes: ActionKind.DRAIN_NODES,
     ReleaseNodes: ActionKind.RELEASE_NODES,
     PowerDownNodes: ActionKind.POWER_DOWN_NODES,
     PowerUpNodes: ActionKind.POWER_UP_NODES,

@@ -158,6 +158,14 @@ class FakeScheduler:
                     node.flags.add(_F.DRAIN)
                     node.reason = reason
 
+    async def drain(self, nodes: Iterable[NodeName], reason: str) -> None:
+        with self.faults.around("drain"):
+            names = sorted(set(nodes))
+            for node in self._known(names):
+                if node.shown().is_up:
+                    node.flags.add(_F.DRAIN)
+                    node.reason = reason
+
     async def release(self, nodes: Iterable[NodeName]) -> None:
         with self.faults.around("release"):
             names = sorted(set(nodes))
@@ -208,11 +216,6 @@ class FakeScheduler:
     def kill(self, name: str) -> None:
         """slurmd goes without a word."""
         self._nodes[NodeName(name)].is_silent = True
-
-    def drain(self, name: str, reason: str) -> None:
-        node = self._nodes[NodeName(name)]
-        node.flags.add(_F.DRAIN)
-        node.reason = reason
 
     def advance(self, seconds: float) -> None:
         self.now += seconds

@@ -155,6 +155,9 @@ class WorldScheduler:
     async def hold(self, nodes: Iterable[NodeName], reason: str) -> None:
         await self._update(nodes, lambda name: self._slurm.hold(name, reason))
 
+    async def drain(self, nodes: Iterable[NodeName], reason: str) -> None:
+        await self._update(nodes, lambda name: self._slurm.drain_if_up(name, reason))
+
     async def release(self, nodes: Iterable[NodeName]) -> None:
         await self._update(nodes, self._slurm.release)
 

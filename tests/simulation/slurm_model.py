@@ -258,6 +258,10 @@ class SimSlurm:
         node = self.nodes[name]
         node.is_draining, node.reason = True, reason
 
+    def drain_if_up(self, name: NodeName, reason: str) -> None:
+        if self.nodes[name].view().is_up:
+            self.drain(name, reason)
+
     def resume(self, name: NodeName) -> None:
         node = self.nodes[name]
         node.is_draining, node.is_down, node.reason = False, False, ""

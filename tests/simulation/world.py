@@ -20,6 +20,7 @@ from clustermgtd.lab.ec2.scenario import Faults, ReservationSpec, Scenario
 from clustermgtd.model.action import (
     Action,
     AssignAddresses,
+    DrainNodes,
     HoldNodes,
     LiftRequeueHold,
     PowerDownNodes,
@@ -57,6 +58,7 @@ from clustermgtd.model.policy import (
     ScalingStrategy,
 )
 from clustermgtd.model.snapshot import Memory, Plan, Snapshot
+from tests.simulation.announcements import Announcements
 from tests.simulation.cloud import TOKEN_TAG, Cloud
 from tests.simulation.invariants import check_after_step, check_gangs, check_node_update, check_termination
 from tests.simulation.price_market import PriceMarket
@@ -74,12 +76,25 @@ BUGS = frozenset(
         "prices-ignored",
         "bans-ignored",
         "refusals-believed",
+        "warnings-ignored",
     }
 )
 """Mistakes that can be planted to see the simulation catch them."""
 
 DAEMON_TROUBLE = ("crash", "rival")
-TROUBLE = ("kill", "spot", "drain", "down", "force", "power-up", "cancel", "capacity", "prices", "configuration")
+TROUBLE = (
+    "kill",
+    "spot",
+    "drain",
+    "down",
+    "force",
+    "power-up",
+    "cancel",
+    "capacity",
+    "prices",
+    "configuration",
+    "rebalance",
+)
 
 
 _RESERVATIONS: tuple[dict[str, ReservationSpec], ...] = (
@@ -159,6 +174,7 @@ class World:
             suspend_time=rng.choice([60.0, 300.0]),
             now=self.now,
         )
+        self.announcements = Announcements(seed)
         self.policy = self._policy()
         self.market = PriceMarket(rng, [SubnetId(s) for s in sorted(self.scenario.subnets)[:2]], self.now)
         self.market.is_ignored = "prices-ignored" in bugs
@@ -241,6 +257,8 @@ class World:
             launch_timeout_s=self.read_lag * 2 + 120.0,
             terminate_retry_s=20.0,
             bans=ban_policy(rng),
+            interruption_lead_s=self.announcements.lead_s,
+            rebalance=self.announcements.rebalance,
             job_tags=tuple(JobTag) if self.seed % 2 else (),
         )
 
@@ -271,7 +289,9 @@ class World:
     def pass_to(self, now: float) -> None:
         """What EC2, the instances and Slurm do until `now`."""
         self.now = now
-        for event in self.cloud.advance(self.now):
+        events = self.cloud.advance(self.now)
+        self.announcements.hear(events, self)
+        for event in events:
             if event.state in ("shutting-down", "terminated", "stopping", "stopped"):
                 self.slurm.silence(event.instance_id)
         live = self.cloud.live()
@@ -347,6 +367,8 @@ class World:
             self.cloud.model.set_capacity(rng.choice(["c5.large", "m5.large"]), zone, market, rng.choice([None, 0, 3]))
         elif kind == "prices":
             self.market.move(self.now)
+        elif kind == "rebalance":
+            self.announcements.trouble(self)
 
     def _mark(self, name: NodeName, mark: str) -> None:
         self.foreign[name], self.foreign_since[name] = mark, self.now
@@ -412,6 +434,7 @@ class World:
             memory=daemon.memory,
             offerings=replace(daemon.offerings, bans=()) if "bans-ignored" in self.bugs else daemon.offerings,
             subnets=self.subnets(),
+            notices={} if "warnings-ignored" in self.bugs else self.announcements.notices(self),
         )
         policy = self.market.policy(self.policy)
         plan = decide(snapshot, policy)
@@ -430,6 +453,7 @@ class World:
                     raise
                 daemon.is_stale = True
                 return None
+        self.announcements.check(self)
         return plan
 
     def _maybe_crash(self) -> None:
@@ -490,6 +514,10 @@ class World:
                 check_node_update(self, nodes, action)
                 for name in nodes:
                     self.slurm.hold(name, f"{HOLD_MARK} {detail}")
+            case DrainNodes(nodes, reason):
+                check_node_update(self, nodes, action)
+                for name in nodes:
+                    self.slurm.drain_if_up(name, f"{REASON_PREFIX} {reason}")
             case ReleaseNodes(nodes):
                 check_node_update(self, nodes, action)
                 for name in nodes:

@@ -138,6 +138,12 @@ class CommandLineScheduler:
         text = " ".join(reason.split())[:_REASON_MAX]
         await self._update_nodes(free, "State=DRAIN", f"Reason={text}")
 
+    async def drain(self, nodes: Iterable[NodeName], reason: str) -> None:
+        """DRAIN with `reason`, where slurmd has registered."""
+        known = await self.some_nodes(sorted(set(nodes)))
+        text = " ".join(reason.split())[:_REASON_MAX]
+        await self._update_nodes([n for n, node in known.items() if node.is_up], "State=DRAIN", f"Reason={text}")
+
     async def release(self, nodes: Iterable[NodeName]) -> None:
         """UNDRAIN, which also clears the reason."""
         await self._update_nodes(nodes, "State=UNDRAIN", tolerated=INVALID_STATE)

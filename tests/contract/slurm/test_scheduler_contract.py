@@ -10,7 +10,7 @@ import pytest
 from clustermgtd.errors import ConflictError, NotFoundError, PermanentError
 from clustermgtd.model.ids import JobId, NodeName
 from clustermgtd.model.job import Job
-from clustermgtd.model.node import Node, NodeBase
+from clustermgtd.model.node import Node, NodeBase, NodeFlag
 from tests.contract.slurm.conftest import NODES, Rig, RigFactory
 
 REASON = "clustermgtd:launch-failed InsufficientInstanceCapacity"
@@ -379,5 +379,26 @@ def test_releasing_what_is_not_held_changes_nothing(rig: RigFactory) -> None:
         await slurm.scheduler.hold(names(1), HOLD)
         await slurm.scheduler.release(names(1, 2))
         assert all([is_free(await node(slurm, name)) for name in names(1, 2)])
+
+    play(rig, story)
+
+
+def test_a_drain_takes_no_job_and_keeps_the_running_one_and_leaves_nodes_alone_that_are_not_up(rig: RigFactory) -> None:
+    async def story(slurm: Rig) -> None:
+        await up(slurm, *names(1))
+        job_id = await slurm.submit(1)
+        await slurm.until(is_in(slurm, job_id, "RUNNING"), "the job runs")
+        await slurm.scheduler.drain(names(1, 2), "clustermgtd: interruption EC2 will terminate it")
+        drained = await node(slurm, "q1-dy-c5-1")
+        assert NodeFlag.DRAIN in drained.flags
+        assert drained.is_marked_by_us
+        assert drained.is_running_job
+        assert is_free(await node(slurm, "q1-dy-c5-2"))
+        assert NodeFlag.DRAIN not in (await node(slurm, "q1-dy-c5-2")).flags
+        await slurm.scheduler.set_down(names(1), "clustermgtd: interruption EC2 will terminate it")
+        await slurm.scheduler.power_down(names(1))
+        assert (await job(slurm, job_id)).restarts == 1
+        await slurm.until(are(slurm, is_free, *names(1)), "the node is powered down")
+        assert NodeFlag.DRAIN not in (await node(slurm, "q1-dy-c5-1")).flags
 
     play(rig, story)
