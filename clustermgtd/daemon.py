@@ -42,6 +42,7 @@ from clustermgtd.reconcile.background import CancelledAtTheEnd
 from clustermgtd.reconcile.boot_reports import BootReports
 from clustermgtd.reconcile.governor import Buckets, GovernedFleet
 from clustermgtd.reconcile.ledger import Ledger
+from clustermgtd.reconcile.left_alone_log import LeftAloneLog
 from clustermgtd.reconcile.loop import Loop, Pace
 from clustermgtd.reconcile.observer import Observers
 from clustermgtd.reconcile.price_book import PriceBook
@@ -156,7 +157,7 @@ class Daemon:
         ledger = Ledger(InstrumentedClaimStore(store, self._metrics, self._clock))
         status = Status(self._clock, self._notifier.status)
         boots = BootReports(store, self._metrics.boot_phase)
-        observers = Observers([LoopMetrics(self._metrics), status, boots])
+        observers = Observers([LoopMetrics(self._metrics), status, boots, LeftAloneLog()])
         loop = Loop(fleet, scheduler, ledger, self._clock, observers, fleet)
         subnets = SubnetBook(AwsSubnets(session, self._clock))
         loop.subnets = subnets.subnets

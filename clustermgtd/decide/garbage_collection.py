@@ -32,9 +32,10 @@ def orphans(
 
 def _may_be_ended(instance: Instance, sighting: Sighting, snapshot: Snapshot, policy: Policy) -> bool:
     called = snapshot.memory.terminate_called_at.get(instance.id, float("-inf"))
+    known_since = instance.launched_at or sighting.first_at
     return (
         sighting.count >= 2
-        and snapshot.now - instance.launched_at >= policy.orphan_grace_s
+        and snapshot.now - known_since >= policy.orphan_grace_s
         and snapshot.now - called >= policy.terminate_retry_s
     )
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
-from clustermgtd.model.action import Action, PowerDownNodes, Reason, ReturnNodesToService, SetNodesDown
+from clustermgtd.model.action import PowerDownNodes, Reason, ReturnNodesToService, SetNodesDown
 from clustermgtd.model.claim import BACKED, ClaimState, Launch, NodeClaim, advance
 from clustermgtd.model.failure import RETRIED
 from clustermgtd.model.ids import InstanceId, LaunchToken, NodeName
-from clustermgtd.model.node import Node
+from clustermgtd.model.node import Node, NodeFlag
 from clustermgtd.model.policy import Policy
 from clustermgtd.model.snapshot import Snapshot
+
+NodeUpdate = SetNodesDown | PowerDownNodes | ReturnNodesToService
 
 
 def end_unwanted(launch: Launch, snapshot: Snapshot, policy: Policy) -> tuple[Launch, dict[InstanceId, Reason]]:
@@ -21,21 +23,27 @@ def end_unwanted(launch: Launch, snapshot: Snapshot, policy: Policy) -> tuple[La
     for claim in launch.claims:
         if claim.state not in BACKED:
             continue
-        reason = _why_unwanted(claim, snapshot.nodes.get(claim.node), policy)
+        reason = _why_unwanted(claim, snapshot, policy)
         if reason is not None:
             changed[claim.node] = advance(claim, ClaimState.TERMINATING, snapshot.now, reason)
             reasons[claim.instance] = reason
     return (launch.with_claims(changed) if changed else launch), reasons
 
 
-def _why_unwanted(claim: NodeClaim, node: Node | None, policy: Policy) -> Reason | None:
+def _why_unwanted(claim: NodeClaim, snapshot: Snapshot, policy: Policy) -> Reason | None:
+    node = snapshot.nodes.get(claim.node)
+    instance = snapshot.instances.get(claim.instance)
     if node is None:
         return Reason.NODE_GIVEN_UP if claim.node not in policy.nodes else None
+    if node.is_unclear:
+        return None
     if node.is_powered_down or node.is_powering_down:
         is_given_up = node.is_down and claim.state in (ClaimState.LAUNCHED, ClaimState.ASSIGNED)
         return Reason.NODE_GIVEN_UP if is_given_up else Reason.POWER_DOWN
     if node.is_powering_up and claim.state in (ClaimState.READY, ClaimState.DRAINING):
         return Reason.POWER_CYCLE
+    if node.is_powering_up and instance is not None and instance.is_stopped:
+        return Reason.INSTANCE_STOPPED
     return None
 
 
@@ -50,7 +58,7 @@ def still_ending(launch: Launch, snapshot: Snapshot, policy: Policy) -> dict[Ins
     }
 
 
-def help_nodes(launches: Mapping[LaunchToken, Launch], snapshot: Snapshot, policy: Policy) -> list[Action]:
+def help_nodes(launches: Mapping[LaunchToken, Launch], snapshot: Snapshot, policy: Policy) -> list[NodeUpdate]:
     """Updates that bring nodes out of states which Slurm itself does not leave.
 
     A node is returned to service only when its former instance is seen gone: one that is still booting could register
@@ -66,14 +74,14 @@ def help_nodes(launches: Mapping[LaunchToken, Launch], snapshot: Snapshot, polic
     recovered: dict[Reason, list[NodeName]] = defaultdict(list)
     for name in sorted(policy.nodes):
         node = snapshot.nodes.get(name)
-        if node is None or node.is_marked_by_others:
+        if node is None or node.is_unclear or node.is_marked_by_others:
             continue
         if node.is_down:
             reason = _why_down(node)
             if node.is_powered_down:
                 if not any(claim.holds_instance for claim in claims[name]):
                     recovered[reason].append(name)
-            elif not node.is_powering_down and not node.is_power_down_pending:
+            elif not node.is_powering_down and not _is_leaving(node):
                 power_down[reason].append(name)
             continue
         if node.is_powered_down or node.is_powering_down:
@@ -88,6 +96,11 @@ def help_nodes(launches: Mapping[LaunchToken, Launch], snapshot: Snapshot, polic
         *(PowerDownNodes(tuple(nodes), reason) for reason, nodes in sorted(power_down.items())),
         *(ReturnNodesToService(tuple(nodes), reason) for reason, nodes in sorted(recovered.items())),
     ]
+
+
+def _is_leaving(node: Node) -> bool:
+    """Its power-down follows by itself. One that was asked for before it went DOWN while it powered up does not."""
+    return node.is_power_down_pending and NodeFlag.POWERING_UP not in node.flags
 
 
 def _why_down(node: Node) -> Reason:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from clustermgtd.decide.bans import learn
 from clustermgtd.decide.capacity import launches as new_launches
 from clustermgtd.decide.demand import static_power_up, unclaimed_demand
+from clustermgtd.decide.exits import exits
 from clustermgtd.decide.garbage_collection import orphans
 from clustermgtd.decide.holds import holds
 from clustermgtd.decide.interruptions import interruptions
@@ -64,6 +65,15 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     power_up = static_power_up(launches, snapshot, policy, availability)
     shaped = new_launches(unclaimed_demand(launches, snapshot, policy), snapshot, policy, availability)
     garbage, sightings = orphans(launches, snapshot, policy)
+    node_actions = [
+        *hold,
+        *shaped.refused,
+        *leaving,
+        *node_help,
+        *([release] if release else []),
+        *([power_up] if power_up else []),
+    ]
+    way_out = exits(launches, snapshot, policy, {name for action in node_actions for name in action.nodes})
     for instance in garbage:
         ending[instance] = Reason.ORPHAN
 
@@ -76,6 +86,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         *shaped.refused,
         *leaving,
         *node_help,
+        *way_out.actions,
         *([release] if release else []),
         *lift,
         *(StartLaunch(launch, Reason.REPLY_LOST) for launch in launches.values() if _is_due(launch, snapshot, policy)),
@@ -92,9 +103,10 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
             **{n: at for n, at in snapshot.memory.static_power_up_at.items() if n in policy.nodes},
             **dict.fromkeys(power_up.nodes if power_up else (), snapshot.now),
         },
+        silent_since=way_out.silent_since,
         freed_jobs=waiting | overtaken(hold, snapshot) | freed_now,
     )
-    return Plan(tuple(actions), memory, snapshot.next_launch + len(shaped.starts), offerings)
+    return Plan(tuple(actions), memory, snapshot.next_launch + len(shaped.starts), offerings, way_out.left_alone)
 
 
 def _is_due(launch: Launch, snapshot: Snapshot, policy: Policy) -> bool:

@@ -49,5 +49,17 @@ class Instance:
         """It costs money or will again: everything but shutting-down and terminated."""
         return self.state not in _ENDED
 
+    @property
+    def is_stopped(self) -> bool:
+        """Somebody stopped it, or EC2 did: it does nothing, and does not come back by itself."""
+        return self.state in _STOPPED
 
+    @property
+    def is_usable(self) -> bool:
+        """It runs or will."""
+        return self.state in _USABLE
+
+
+_USABLE = (InstanceState.PENDING, InstanceState.RUNNING)
+_STOPPED = (InstanceState.STOPPING, InstanceState.STOPPED)
 _ENDED = (InstanceState.SHUTTING_DOWN, InstanceState.TERMINATED)

@@ -18,8 +18,32 @@ PARKED_ADDRESS = "127.0.0.1"
 
 slurmctld blocks for ten seconds on each node of a job that it ends whose name does not resolve
 (docs/reference/slurm-facts.md)."""
-SLURM_REASONS = ("Not responding", "Node unexpectedly rebooted", "ResumeTimeout reached", "Low RealMemory")
-"""How the reasons begin that slurmctld itself writes when it sets a node DOWN."""
+SLURM_REASONS = (
+    "Not responding",
+    "Node unexpectedly rebooted",
+    "ResumeTimeout reached",
+    "Low RealMemory",
+    "Low CPUs",
+    "Low TmpDisk",
+    "Low socket*core*thread count",
+    "CoreSpec differ",
+    "RestrictedCoresPerGPU",
+    "Could not unpack gres data",
+    "gres/",
+    "Prolog error",
+    "Prolog/Epilog failure",
+    "Epilog error",
+    "Job env setup error",
+    "Kill task failed",
+    "batch job complete failure",
+    "Duplicate jobid",
+)
+"""How the reasons begin that Slurm itself writes when it sets a node DOWN or drains it.
+
+Four were seen on 22.05; the others are in the source of releases up to 26.05.
+"""
+_REBOOT_FAILED = "reboot timed out"
+"""How a reason ends that slurmctld adds to an operator's when a node does not come back from a reboot."""
 
 
 class NodeBase(StrEnum):
@@ -84,12 +108,24 @@ class Node:
     """`InstanceId`, empty before Slurm 23.11."""
 
     @property
+    def state(self) -> str:
+        """In Slurm's own notation, flags in alphabetical order."""
+        return "+".join([self.base, *sorted(self.flags)])
+
+    @property
     def is_powering_up(self) -> bool:
         """Slurm wants an instance here and has not seen slurmd register yet (shown as `#`).
 
-        A node that ran into ResumeTimeout or was set DOWN keeps the flag for a moment in some releases; DOWN wins.
+        A node that ran into ResumeTimeout or was set DOWN keeps the flag for a moment in some releases; DOWN wins. So
+        does a power-down that was asked for meanwhile, unless a job waits for the node.
         """
-        return NodeFlag.POWERING_UP in self.flags and not self.is_down
+        return NodeFlag.POWERING_UP in self.flags and not self.is_down and not self.is_power_up_revoked
+
+    @property
+    def is_power_up_revoked(self) -> bool:
+        """A power-down was asked for while the node powered up, and no job has it. Slurm would boot it first."""
+        has_no_job = self.base is NodeBase.IDLE and NodeFlag.POWERING_UP in self.flags
+        return has_no_job and self.is_power_down_pending
 
     @property
     def is_powered_down(self) -> bool:
@@ -129,6 +165,21 @@ class Node:
         )
 
     @property
+    def is_unclear(self) -> bool:
+        """Slurm does not know, or does not say, how it is: pending information, never ill health."""
+        return self.base in (NodeBase.UNKNOWN, NodeBase.FUTURE)
+
+    @property
+    def is_rebooting(self) -> bool:
+        """Somebody had Slurm reboot it; it is DOWN until slurmd registers or ResumeTimeout is over."""
+        return NodeFlag.REBOOT_ISSUED in self.flags
+
+    @property
+    def counts_on_instance(self) -> bool:
+        """Slurm takes for granted that an instance is there."""
+        return not self.is_down and not self.is_unclear and not self.flags & _WITHOUT_INSTANCE
+
+    @property
     def is_marked_by_us(self) -> bool:
         """The present reason was written by this daemon."""
         return self.reason.startswith(REASON_PREFIX)
@@ -140,11 +191,19 @@ class Node:
 
     @property
     def is_marked_by_others(self) -> bool:
-        """A person or another program set it DOWN or draining and said why: read-only to us."""
+        """A person or another program set it DOWN or draining and said why, or reboots it: read-only to us."""
+        if self.is_rebooting:
+            return True
         is_marked = self.is_down or NodeFlag.DRAIN in self.flags or NodeFlag.FAIL in self.flags
-        return is_marked and bool(self.reason) and not self.reason.startswith((REASON_PREFIX, *SLURM_REASONS))
+        return is_marked and bool(self.reason) and not self.is_marked_by_us and not self.is_marked_by_slurm
+
+    @property
+    def is_marked_by_slurm(self) -> bool:
+        """The present reason was written by Slurm itself."""
+        return self.reason.startswith(SLURM_REASONS) or self.reason.endswith(_REBOOT_FAILED)
 
 
+_WITHOUT_INSTANCE = frozenset({NodeFlag.POWERED_DOWN, NodeFlag.POWERING_DOWN, NodeFlag.POWERING_UP, NodeFlag.POWER_UP})
 _NOT_UP = frozenset(
     {NodeFlag.POWERED_DOWN, NodeFlag.POWERING_DOWN, NodeFlag.POWERING_UP, NodeFlag.POWER_UP, NodeFlag.INVALID_REG}
 )

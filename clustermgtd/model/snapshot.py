@@ -10,6 +10,7 @@ from clustermgtd.model.claim import Launch
 from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName, SubnetId
 from clustermgtd.model.instance import Instance
 from clustermgtd.model.job import Job
+from clustermgtd.model.left_alone import LeftAlone
 from clustermgtd.model.node import Node
 from clustermgtd.model.notice import Notices
 from clustermgtd.model.offering import Subnet
@@ -33,6 +34,8 @@ class Memory:
     """First observation without an instance that a claim names."""
     terminate_called_at: Mapping[InstanceId, float] = field(default_factory=dict)
     static_power_up_at: Mapping[NodeName, float] = field(default_factory=dict)
+    silent_since: Mapping[NodeName, float] = field(default_factory=dict)
+    """First observation of a node as not responding without an instance of ours."""
     freed_jobs: Mapping[JobId, tuple[NodeName, ...]] = field(default_factory=dict)
     """Jobs that lost a node by our hand, with their allocation then."""
 
@@ -75,3 +78,5 @@ class Plan:
     next_launch: int
     offerings: OfferingMemory = OfferingMemory()
     """What is known about offerings after this decision; among the actions is its record if it changed."""
+    left_alone: Mapping[NodeName, LeftAlone] = field(default_factory=dict)
+    """Nodes that jobs cannot use, or that nobody backs, and that are only reported."""

@@ -29,6 +29,7 @@ from clustermgtd.model.action import (
 from clustermgtd.model.claim import ClaimState
 from clustermgtd.model.failure import REMEMBERED, FailureKind
 from clustermgtd.model.instance import InstanceState
+from clustermgtd.model.left_alone import LeftAlone
 from clustermgtd.model.node import Node, NodeBase, NodeFlag
 from clustermgtd.model.offering import Market
 from clustermgtd.model.quota import QuotaClass
@@ -243,6 +244,7 @@ REASON = Label("reason", (*Reason, NO_REASON))
 ACTION_OUTCOME = Label("outcome", tuple(ActionOutcome))
 INSTANCE_STATE = Label("state", tuple(InstanceState))
 NODE_CLASS = Label("state", tuple(NodeClass))
+LEFT_ALONE = Label("why", tuple(LeftAlone))
 CLAIM_STATE = Label("state", tuple(ClaimState))
 MARKET = Label("market", tuple(Market))
 FAILURE = Label("kind", tuple(FailureKind))

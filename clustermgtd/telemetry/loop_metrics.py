@@ -35,6 +35,7 @@ class LoopMetrics:
         self._metrics.last_successful_tick(snapshot.now)
         self._metrics.instances(Counter(instance.state for instance in snapshot.instances.values()))
         self._metrics.nodes(_node_classes(snapshot.nodes.values()))
+        self._metrics.nodes_left_alone(Counter(plan.left_alone.values()))
         self._count_claims(snapshot)
         self._count_bans(snapshot, plan)
         self._count_ready(snapshot, plan)

@@ -16,6 +16,7 @@ from clustermgtd.model.claim import ClaimState
 from clustermgtd.model.failure import REMEMBERED, FailureKind
 from clustermgtd.model.ids import QueueName
 from clustermgtd.model.instance import InstanceState
+from clustermgtd.model.left_alone import LeftAlone
 from clustermgtd.model.offering import Market
 from clustermgtd.model.quota import QuotaKey, Quotas, VCpus
 from clustermgtd.telemetry import labels
@@ -112,6 +113,9 @@ class Metrics:
         )
         self._held = d.gauge(
             "nodes_held", "Nodes kept out of scheduling because every offering of their compute resource is banned."
+        )
+        self._left_alone = d.gauge(
+            "nodes_left_alone", "Nodes that are observed and reported only, by why.", labels.LEFT_ALONE
         )
         self._ready_seconds = d.histogram(
             "node_ready_seconds",
@@ -266,6 +270,11 @@ class Metrics:
 
     def offering_probed(self, market: Market) -> None:
         self._probes.labels(market).inc()
+
+    def nodes_left_alone(self, counts: Mapping[LeftAlone, int]) -> None:
+        """All at once: one that is left out is 0."""
+        for why in LeftAlone:
+            self._left_alone.labels(why).set(counts.get(why, 0))
 
     def nodes_held(self, count: int) -> None:
         self._held.set(count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from dataclasses import replace
 
 from clustermgtd.adapters.aws.error_codes import kind_of
@@ -103,6 +104,11 @@ class Cloud:
             else:
                 accepted.add(instance)
         return TerminateResult(frozenset(accepted), tuple(refused))
+
+    def stop(self, instance: InstanceId, now: float) -> None:
+        """Somebody stops it in the console, if EC2 lets them."""
+        with suppress(Ec2Error):
+            self.model.stop_instances([instance], now)
 
     def advance(self, now: float) -> list[Ec2Event]:
         return list(self.model.advance(now))

@@ -35,6 +35,10 @@ class SimNode:
     address: str = ""
     backing: str = ""
     """Instance whose slurmd registered last."""
+    is_silent: bool = False
+    """RESUME and UNDRAIN leave a powered-down node as not responding."""
+    is_unavailable: bool = False
+    """And such a node gets no job any more after slurmctld's next reconfiguration or restart."""
 
     def flags(self) -> frozenset[NodeFlag]:
         flags = {F.CLOUD}
@@ -48,7 +52,7 @@ class SimNode:
             flags.add(F.DRAIN)
         if self.is_power_down_asked and self.power in ("up", "powering-up"):
             flags.add(F.POWER_DOWN)
-        if not self.responds and self.power == "up":
+        if (not self.responds and self.power == "up") or (self.is_silent and self.power == "down"):
             flags.add(F.NOT_RESPONDING)
         return frozenset(flags)
 
@@ -150,6 +154,7 @@ class SimSlurm:
         """`idle_on_node_suspend`: DOWN and a drain end here, the reason stays; a drain that comes later holds."""
         node.power, node.suspend_deadline = "powering-down", now + self.suspend_timeout
         node.is_down, node.is_draining = False, False
+        node.is_silent = node.is_unavailable = False
 
     def _schedule(self, now: float) -> None:
         for job in self.jobs.values():
@@ -171,6 +176,7 @@ class SimSlurm:
             and not node.is_down
             and not node.is_draining
             and not node.is_power_down_asked
+            and not node.is_unavailable
             and node.power in ("up", "down", "powering-up")
             and (node.power != "up" or node.responds)
         )
@@ -178,6 +184,7 @@ class SimSlurm:
     def _power_up(self, node: SimNode, now: float) -> None:
         node.power, node.resume_deadline, node.reason = "powering-up", now + self.resume_timeout, ""
         node.responds, node.silent_since = True, None
+        node.is_silent = node.is_unavailable = False
 
     def _release(self, job: SimJob) -> None:
         for name in job.nodes:
@@ -234,7 +241,7 @@ class SimSlurm:
     def return_to_service(self, name: NodeName) -> None:
         node = self.nodes[name]
         if node.power == "down":
-            node.is_down, node.reason = False, ""
+            node.is_down, node.reason, node.is_silent = False, "", True
 
     def hold(self, name: NodeName, reason: str) -> None:
         node = self.nodes[name]
@@ -245,6 +252,7 @@ class SimSlurm:
         node = self.nodes[name]
         if node.is_draining:
             node.is_draining, node.reason = False, ""
+            node.is_silent = node.power == "down"
 
     def lift_requeue_hold(self, job_id: JobId) -> None:
         job = self.jobs[job_id]
@@ -264,4 +272,9 @@ class SimSlurm:
 
     def resume(self, name: NodeName) -> None:
         node = self.nodes[name]
+        node.is_silent = node.power == "down" and (node.is_draining or node.is_down)
         node.is_draining, node.is_down, node.reason = False, False, ""
+
+    def reconfigure(self) -> None:
+        for node in self.nodes.values():
+            node.is_unavailable = node.is_silent and node.power == "down"

@@ -83,17 +83,8 @@ BUGS = frozenset(
 
 DAEMON_TROUBLE = ("crash", "rival")
 TROUBLE = (
-    "kill",
-    "spot",
-    "drain",
-    "down",
-    "force",
-    "power-up",
-    "cancel",
-    "capacity",
-    "prices",
-    "configuration",
-    "rebalance",
+    *("kill", "spot", "stop", "drain", "down", "force", "power-up", "reconfigure", "cancel"),
+    *("capacity", "prices", "configuration", "rebalance"),
 )
 
 
@@ -365,6 +356,10 @@ class World:
         elif kind == "capacity":
             zone, market = rng.choice(["us-east-1a", "us-east-1b"]), rng.choice(["on-demand", "spot"])
             self.cloud.model.set_capacity(rng.choice(["c5.large", "m5.large"]), zone, market, rng.choice([None, 0, 3]))
+        elif kind == "stop" and live:
+            self.cloud.stop(rng.choice(live), self.now)
+        elif kind == "reconfigure":
+            self.slurm.reconfigure()
         elif kind == "prices":
             self.market.move(self.now)
         elif kind == "rebalance":
@@ -645,6 +640,7 @@ class World:
         return [
             *(f"job {j.id} is {j.state}" for j in jobs),
             *(f"{n.name} is held" for n in nodes if n.is_draining),
+            *(f"{n.name} does not respond" for n in nodes if n.is_silent),
             *(f"{n.name} is {n.power}" for n in nodes if n.is_static and n.power != "up"),
             *(f"{n.name} is {n.power}" for n in nodes if not n.is_static and n.power != "down"),
             *([f"{len(live)} live instances for {len(static)} static nodes"] if len(live) != len(static) else []),

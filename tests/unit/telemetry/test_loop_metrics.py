@@ -13,6 +13,7 @@ from clustermgtd.model.claim import ClaimState, LaunchedInstance, LaunchError, L
 from clustermgtd.model.failure import FailureKind
 from clustermgtd.model.ids import InstanceId, NodeName
 from clustermgtd.model.instance import InstanceState
+from clustermgtd.model.left_alone import LeftAlone
 from clustermgtd.model.node import NodeBase, NodeFlag
 from clustermgtd.model.offering import Market
 from clustermgtd.model.offering_memory import Ban, BanScope, OfferingMemory
@@ -150,3 +151,12 @@ def test_bans_and_probes_are_counted_by_what_was_refused(counted: Counted) -> No
     assert counted.value("nodes_held") == 1
     counted.loop.tick_done(a_snapshot(), NOTHING_TO_DO, 0.1)
     assert counted.value("offering_bans", kind="capacity", market="spot", state="active") == 0
+
+
+def test_nodes_that_are_left_alone_are_counted_by_why(counted: Counted) -> None:
+    alone = {NodeName("q1-dy-c5-1"): LeftAlone.MARKED, NodeName("q1-dy-c5-2"): LeftAlone.MARKED}
+    counted.loop.tick_done(a_snapshot(), Plan((), Memory(), 0, left_alone=alone), 0.1)
+    assert counted.value("nodes_left_alone", why="marked") == 2
+    assert counted.value("nodes_left_alone", why="unclear") == 0
+    counted.loop.tick_done(a_snapshot(), NOTHING_TO_DO, 0.1)
+    assert counted.value("nodes_left_alone", why="marked") == 0
