@@ -22,6 +22,7 @@ from clustermgtd import __version__
 from clustermgtd.adapters.aws.dynamodb_claim_store import DynamoDbClaimStore
 from clustermgtd.adapters.aws.ec2_fleet import PAGE_SIZE, Ec2Fleet
 from clustermgtd.adapters.aws.launch_templates import ensure as ensure_templates
+from clustermgtd.adapters.aws.leftovers import Leftovers, Needed
 from clustermgtd.adapters.aws.list_prices import ListPrices
 from clustermgtd.adapters.aws.prices import AwsPrices
 from clustermgtd.adapters.aws.quotas import AwsQuotas
@@ -40,6 +41,7 @@ from clustermgtd.node.from_settings import agent_arguments
 from clustermgtd.node.user_data import user_data
 from clustermgtd.reconcile.background import CancelledAtTheEnd
 from clustermgtd.reconcile.boot_reports import BootReports
+from clustermgtd.reconcile.cleanup import Cleanup
 from clustermgtd.reconcile.governor import Buckets, GovernedFleet
 from clustermgtd.reconcile.ledger import Ledger
 from clustermgtd.reconcile.left_alone_log import LeftAloneLog
@@ -84,6 +86,14 @@ class Configured:
 
     settings: Settings
     policy: Policy
+    placement_groups: frozenset[str]
+    """Names of those that it uses."""
+
+    @property
+    def templates(self) -> frozenset[str]:
+        """Ids of the launch templates that it uses."""
+        resources = self.policy.compute_resources.values()
+        return frozenset(tier.template.id for resource in resources for tier in resource.tiers)
 
     @property
     def pace(self) -> Pace:
@@ -164,6 +174,7 @@ class Daemon:
         self._metrics.watch_inbox(lambda: len(loop.inbox))
         self._metrics.watch_spool(lambda: sum(1 for _ in Path(own.hooks.spool_dir).glob("*.json")))
         self._configured = await self._start(session, store, ledger, settings)
+        self._cleanup = self._make_cleanup(Leftovers(session, settings.cluster_name), store, ledger)
         # before the first tick, because EC2 refuses a launch into two subnets of one zone
         with suppress(ClustermgtdError):
             await subnets.read(self._configured.policy)
@@ -196,6 +207,7 @@ class Daemon:
             start(gate.run(), "start gate")
             start(hooks.run(), "hooks")
             start(self._keep_watchdog(status), "watchdog")
+            start(self._cleanup.run(), "cleanup")
             start(self._reload_on_request(session), "reload")
             start(self._stop_on_request(loop), "stop")
             await hooks.listening.wait()
@@ -246,6 +258,14 @@ class Daemon:
             if is_wanted
         ]
 
+    def _make_cleanup(self, leftovers: Leftovers, store: DynamoDbClaimStore, ledger: Ledger) -> Cleanup:
+        def needed() -> Needed:
+            configured = self._configured
+            launching = frozenset(launch.request.template.id for launch in ledger.launches.values())
+            return Needed(configured.templates, configured.placement_groups, launching)
+
+        return Cleanup(store.confirm_term, lambda: leftovers.delete(needed, self._clock.now()), self._clock)
+
     async def _read(self, read: Callable[[Policy], Awaitable[None]]) -> None:
         """`read` with the policy of this moment, which a reload may have changed."""
         await read(self._configured.policy)
@@ -274,11 +294,13 @@ class Daemon:
             try:
                 settings = await asyncio.to_thread(load, self._config)
                 refuse_restart_only(self._configured.settings, settings)
-                self._configured = await _configure(session, settings)
+                async with self._cleanup.configuring:
+                    self._configured = await _configure(session, settings)
                 self._announce(self._configured)
             except (ConfigurationError, TransientError) as error:
                 log.error("reload_refused", error=str(error))  # noqa: TRY400 - the message says it all
             else:
+                self._cleanup.wake()
                 for refresher in self._refreshers:
                     refresher.wake()
                 log.info("reload_done", nodes=len(self._configured.policy.nodes))
@@ -288,7 +310,8 @@ class Daemon:
 async def _configure(session: AwsSession, settings: Settings) -> Configured:
     specs = template_specs(settings, lambda key: user_data(agent_arguments(settings, key.queue, socket.gethostname())))
     templates = await ensure_templates(session, settings.cluster_name, specs)
-    return Configured(settings, build_policy(settings, templates))
+    groups = frozenset(spec.placement_group.name for spec in specs.values() if spec.placement_group)
+    return Configured(settings, build_policy(settings, templates), groups)
 
 
 def _health(status: Status, period_s: float) -> Health:

@@ -1,7 +1,8 @@
 """Launch templates, one per capacity tier and content: the name holds a hash of what the template holds.
 
 A template is never changed: another content is another template, so that a launch that is replayed under its token
-finds what it was intended with. With an unchanged configuration only describing calls are made.
+finds what it was intended with. With an unchanged configuration only describing calls are made. Old ones are deleted by
+`leftovers`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +25,7 @@ from clustermgtd.model.template import TemplateKey, TemplateSpec
 CALL_DEADLINE_S = 20.0
 _NAMES_PER_CALL = 100
 _NAME_MAX = 128
+_SUFFIX = re.compile(r"(-tier[1-9][0-9]*)?-[0-9a-f]{16}\Z")
 _ONLY_VERSION = "1"
 _LOOKS_MAX = 5
 _LOOK_INTERVAL_S = 1.0
@@ -61,6 +64,14 @@ def template_name(cluster_name: str, key: TemplateKey, data: Mapping[str, Any]) 
     digest = hashlib.sha256(json.dumps(which, sort_keys=True).encode()).hexdigest()[:16]
     suffix = f"-tier{key.tier}-{digest}" if key.tier else f"-{digest}"
     return f"{cluster_name}-{queue}-{name}"[: _NAME_MAX - len(suffix)] + suffix
+
+
+def is_template_name(text: str, cluster_name: str, queue: str, compute_resource: str) -> bool:
+    """`template_name` gives such a text for some tier and content of the compute resource."""
+    suffix = _SUFFIX.search(text)
+    if suffix is None or not queue or not compute_resource:
+        return False
+    return text == f"{cluster_name}-{queue}-{compute_resource}"[: _NAME_MAX - len(suffix[0])] + suffix[0]
 
 
 async def _root_devices(session: AwsSession, images: list[str]) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""Placement groups: those that a site names have to exist, the others are made here and never deleted."""
+"""Placement groups: those that a site names have to exist, the others are made here (and deleted by `leftovers`)."""
 
 from __future__ import annotations
 

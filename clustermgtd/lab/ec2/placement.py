@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from clustermgtd.lab.ec2.instances import InstanceStore
-from clustermgtd.lab.ec2.records import Ec2Error, InstanceRecord
+from clustermgtd.lab.ec2.records import NO_TAGS, Ec2Error, InstanceRecord
 from clustermgtd.lab.ec2.scenario import Scenario
 
 _STRATEGIES = ("cluster", "partition", "spread")
@@ -17,20 +17,27 @@ class PlacementGroups:
     def __init__(self, scenario: Scenario, store: InstanceStore) -> None:
         self._store = store
         self._groups: dict[str, str] = dict.fromkeys(scenario.placement_groups, "cluster")
+        self._tags: dict[str, Mapping[str, str]] = dict.fromkeys(scenario.placement_groups, NO_TAGS)
         self._limits: dict[str, int | None] = dict(scenario.placement_groups)
 
-    def create(self, name: str, strategy: str) -> None:
+    def create(self, name: str, strategy: str, tags: Mapping[str, str] = NO_TAGS) -> None:
         """Raises: Ec2Error InvalidPlacementGroup.Duplicate, or InvalidParameterValue for a strategy."""
         if strategy not in _STRATEGIES:
             raise Ec2Error("InvalidParameterValue", f"Value ({strategy}) for parameter strategy is invalid.")
         if name in self._groups:
             raise Ec2Error("InvalidPlacementGroup.Duplicate", f"The Placement Group '{name}' already exists.")
         self._groups[name] = strategy
+        self._tags[name] = tags
 
     def delete(self, name: str) -> None:
         """Raises: Ec2Error InvalidPlacementGroup.Unknown."""
         if self._groups.pop(name, None) is None:
             raise unknown_group(name)
+        del self._tags[name]
+
+    def tags(self, name: str) -> Mapping[str, str]:
+        """Of a group that exists."""
+        return self._tags[name]
 
     def all(self) -> Mapping[str, str]:
         """Name -> strategy, sorted."""
