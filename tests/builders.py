@@ -63,14 +63,22 @@ def a_job(job_id: int, nodes: list[NodeName], state: str = "CONFIGURING", **fact
 
 
 def an_instance(
-    instance_id: str, state: str = "running", *, token: str = "t-1", age_s: float = 600.0, address: str = ""
+    instance_id: str,
+    state: str = "running",
+    *,
+    token: str = "t-1",
+    age_s: float = 600.0,
+    address: str = "",
+    is_spot: bool = False,
 ) -> Instance:
     return Instance(
         InstanceId(instance_id),
         InstanceState(state),
         LaunchToken(token),
         NOW - age_s,
+        is_spot=is_spot,
         private_address=address,
+        queue=KEY.queue,
     )
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections import Counter
 from dataclasses import dataclass
 
+from clustermgtd.cli import facts_command
 from clustermgtd.cli.aws_facts import policy_of, price_facts
-from clustermgtd.cli.command import Exit, Help, Subparsers, add_parser
+from clustermgtd.cli.command import Help, Subparsers
+from clustermgtd.cli.facts_command import Answer, Question
 from clustermgtd.cli.table import UNKNOWN, number, table
 from clustermgtd.decide.price_order import PriceChoice, choice_of
 from clustermgtd.model.offering import Market, Offering
 from clustermgtd.model.policy import ComputeResourcePolicy, Policy
 from clustermgtd.model.price import Prices
-from clustermgtd.settings import SettingsError, load
 
 _HELP = Help(
     name="prices",
@@ -52,25 +51,13 @@ class _Cost:
 
 
 def register(subparsers: Subparsers) -> None:
-    parser = add_parser(subparsers, _HELP)
-    parser.add_argument("file", metavar="FILE", help="the cluster.yaml")
-    parser.add_argument("--offline", action="store_true", help="contact nothing; use the built-in table")
-    parser.add_argument("--output", choices=["table", "json"], default="table", help="default: %(default)s")
-    parser.set_defaults(run=_run)
+    facts_command.register(subparsers, _HELP, "contact nothing; use the built-in table", _answer)
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    try:
-        settings = load(arguments.file)
-    except SettingsError as error:
-        print(error, file=sys.stderr)
-        return Exit.FAILED
-    facts = price_facts(settings, online=not arguments.offline)
-    costs = _costs(policy_of(settings), facts.prices)
-    print(_json(costs, facts.prices) if arguments.output == "json" else _text(costs, facts.prices))
-    for sentence in facts.unread:
-        print(sentence, file=sys.stderr)
-    return Exit.FAILED if facts.unread else Exit.OK
+def _answer(question: Question) -> Answer:
+    facts = price_facts(question.settings, online=question.online)
+    costs = _costs(policy_of(question.settings), facts.prices)
+    return Answer((_json if question.as_json else _text)(costs, facts.prices), facts.unread)
 
 
 def _costs(policy: Policy, prices: Prices) -> list[_Cost]:

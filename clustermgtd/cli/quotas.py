@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from clustermgtd.cli import facts_command
 from clustermgtd.cli.aws_facts import QuotaFacts, quota_facts
-from clustermgtd.cli.command import Exit, Help, Subparsers, add_parser
+from clustermgtd.cli.command import Help, Subparsers
+from clustermgtd.cli.facts_command import Answer, Question
 from clustermgtd.cli.table import number, table
 from clustermgtd.errors import ConfigurationError
 from clustermgtd.model.offering import Market
 from clustermgtd.model.quota import QuotaClass, QuotaKey, Quotas
-from clustermgtd.settings import SettingsError, load
 
 _HELP = Help(
     name="quotas",
@@ -36,28 +35,17 @@ exit status: 0, 1 if the file is not accepted or something could not be read, 2 
 
 
 def register(subparsers: Subparsers) -> None:
-    parser = add_parser(subparsers, _HELP)
-    parser.add_argument("file", metavar="FILE", help="the cluster.yaml")
-    parser.add_argument("--offline", action="store_true", help="contact nothing")
-    parser.add_argument("--output", choices=["table", "json"], default="table", help="default: %(default)s")
-    parser.set_defaults(run=_run)
+    facts_command.register(subparsers, _HELP, "contact nothing", _answer)
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    try:
-        settings = load(arguments.file)
-    except SettingsError as error:
-        print(error, file=sys.stderr)
-        return Exit.FAILED
-    facts = quota_facts(settings, online=not arguments.offline)
-    if arguments.output == "json":
-        print(json.dumps({"cluster": settings.cluster_name, "quotas": _entries(facts)}, indent=2))
+def _answer(question: Question) -> Answer:
+    facts = quota_facts(question.settings, online=question.online)
+    if question.as_json:
+        text = json.dumps({"cluster": question.settings.cluster_name, "quotas": _entries(facts)}, indent=2)
     else:
         headings = ("CLASS", "MARKET", "QUOTA", "IN-USE", "NEEDED", "NOTE")
-        print(table(headings, [_row(entry) for entry in _entries(facts)], right=("QUOTA", "IN-USE", "NEEDED")))
-    for sentence in facts.unread:
-        print(sentence, file=sys.stderr)
-    return Exit.FAILED if facts.unread else Exit.OK
+        text = table(headings, [_row(entry) for entry in _entries(facts)], right=("QUOTA", "IN-USE", "NEEDED"))
+    return Answer(text, facts.unread)
 
 
 def _entries(facts: QuotaFacts) -> list[dict[str, Any]]:

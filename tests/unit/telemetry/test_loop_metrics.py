@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -11,28 +12,20 @@ from clustermgtd.errors import IncompleteObservationError, TransientError
 from clustermgtd.model.action import PowerDownNodes, Reason, RecordLaunch, StartLaunch
 from clustermgtd.model.claim import ClaimState, LaunchedInstance, LaunchError, LaunchResult
 from clustermgtd.model.failure import FailureKind
-from clustermgtd.model.ids import InstanceId, NodeName
-from clustermgtd.model.instance import InstanceState
+from clustermgtd.model.ids import InstanceId, InstanceType, NodeName, SubnetId
 from clustermgtd.model.left_alone import LeftAlone
-from clustermgtd.model.node import NodeBase, NodeFlag
-from clustermgtd.model.offering import Market
+from clustermgtd.model.offering import Market, Offering
 from clustermgtd.model.offering_memory import Ban, BanScope, OfferingMemory
 from clustermgtd.model.snapshot import Memory, Plan
 from clustermgtd.reconcile.observer import LoopObserver
 from clustermgtd.telemetry.loop_metrics import UNSEEN_ENDED_S, LoopMetrics
 from clustermgtd.telemetry.metrics import Metrics
-from tests.unit.telemetry.builders import (
-    A_SPOT_OFFERING,
-    AN_OFFERING,
-    NOTHING_TO_DO,
-    NOW,
-    QUEUE,
-    a_claim,
-    a_launch,
-    a_node,
-    a_snapshot,
-    an_instance,
-)
+from tests.builders import KEY, NOW, POWERED_DOWN, a_claim, a_launch, a_node, a_snapshot, an_instance
+
+AN_OFFERING = Offering(InstanceType("c5.large"), SubnetId("subnet-1"))
+A_SPOT_OFFERING = replace(AN_OFFERING, market=Market.SPOT)
+NOTHING_TO_DO = Plan((), Memory(), 0)
+N1, N2 = "q1-dy-c5-1", "q1-dy-c5-2"
 
 
 class Counted:
@@ -41,7 +34,7 @@ class Counted:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         metrics = Metrics(self.registry)
-        metrics.use_queues([QUEUE])
+        metrics.use_queues([KEY.queue])
         self.loop = LoopMetrics(metrics)
 
     def value(self, name: str, **of: str) -> float | None:
@@ -63,9 +56,9 @@ def test_it_answers_to_everything_that_the_loop_calls() -> None:
 
 def test_a_tick_shows_the_world_it_saw(counted: Counted) -> None:
     snapshot = a_snapshot(
-        nodes=(a_node("n1"), a_node("n2", NodeBase.IDLE, NodeFlag.POWERED_DOWN), a_node("n3")),
-        instances=(an_instance(1), an_instance(2, InstanceState.TERMINATED), an_instance(9, token="lost")),
-        launches=(a_launch(a_claim(1, ClaimState.READY)),),
+        nodes=[a_node("n1"), a_node("n2", POWERED_DOWN), a_node("n3")],
+        instances=[an_instance("i-1"), an_instance("i-2", "terminated"), an_instance("i-9", token="lost")],
+        launches=[a_launch(a_claim(N1, ClaimState.READY, "i-1"))],
     )
     counted.loop.tick_done(snapshot, NOTHING_TO_DO, 0.3)
     assert counted.value("nodes", state="idle") == 2
@@ -79,7 +72,7 @@ def test_a_tick_shows_the_world_it_saw(counted: Counted) -> None:
 
 
 def test_an_instance_whose_claim_does_not_name_it_yet_is_claimed_by_its_token(counted: Counted) -> None:
-    snapshot = a_snapshot(instances=(an_instance(1),), launches=(a_launch(a_claim(1, ClaimState.REQUESTED)),))
+    snapshot = a_snapshot(instances=[an_instance("i-1")], launches=[a_launch(a_claim(N1, ClaimState.REQUESTED))])
     counted.loop.tick_done(snapshot, NOTHING_TO_DO, 0.1)
     assert counted.value("instances_unclaimed") == 0
 
@@ -109,29 +102,29 @@ def test_a_fleet_reply_counts_instances_and_errors(counted: Counted) -> None:
 
 
 def test_readiness_is_counted_once_from_demand_to_slurmd(counted: Counted) -> None:
-    ready, still_booting = a_claim(1, ClaimState.READY), a_claim(2, ClaimState.LAUNCHED)
-    before = a_launch(a_claim(1, ClaimState.LAUNCHED), still_booting, created_at=NOW - 40)
-    after = a_launch(ready, still_booting, created_at=NOW - 40)
-    counted.loop.tick_done(a_snapshot(launches=(before,)), Plan((RecordLaunch(after),), Memory(), 0), 0.1)
-    later = a_launch(ready, a_claim(2, ClaimState.LOST), created_at=NOW - 40)
-    counted.loop.tick_done(a_snapshot(launches=(after,)), Plan((RecordLaunch(later),), Memory(), 0), 0.1)
+    ready, still_booting = a_claim(N1, ClaimState.READY, "i-1"), a_claim(N2, ClaimState.LAUNCHED, "i-2")
+    before = a_launch(a_claim(N1, ClaimState.LAUNCHED, "i-1"), still_booting, age_s=40)
+    after = a_launch(ready, still_booting, age_s=40)
+    counted.loop.tick_done(a_snapshot(launches=[before]), Plan((RecordLaunch(after),), Memory(), 0), 0.1)
+    later = a_launch(ready, a_claim(N2, ClaimState.LOST, "i-2"), age_s=40)
+    counted.loop.tick_done(a_snapshot(launches=[after]), Plan((RecordLaunch(later),), Memory(), 0), 0.1)
     assert counted.value("node_ready_seconds_count", market="on-demand") == 1
     assert counted.value("node_ready_seconds_sum", market="on-demand") == 40
 
 
 def test_an_instance_ends_once(counted: Counted) -> None:
-    for state in (InstanceState.RUNNING, InstanceState.SHUTTING_DOWN, InstanceState.TERMINATED):
-        counted.loop.tick_done(a_snapshot(instances=(an_instance(1, state, is_spot=True),)), NOTHING_TO_DO, 0.1)
+    for state in ("running", "shutting-down", "terminated"):
+        counted.loop.tick_done(a_snapshot(instances=[an_instance("i-1", state, is_spot=True)]), NOTHING_TO_DO, 0.1)
     assert counted.value("instances_ended_total", queue="q1", market="spot") == 1
 
 
 def test_an_instance_that_ended_before_the_daemon_came_is_not_counted(counted: Counted) -> None:
-    counted.loop.tick_done(a_snapshot(instances=(an_instance(1, InstanceState.TERMINATED),)), NOTHING_TO_DO, 0.1)
+    counted.loop.tick_done(a_snapshot(instances=[an_instance("i-1", "terminated")]), NOTHING_TO_DO, 0.1)
     assert counted.value("instances_ended_total", queue="q1", market="on-demand") is None
 
 
 def test_an_instance_that_reads_leave_out_for_a_while_has_not_ended(counted: Counted) -> None:
-    counted.loop.tick_done(a_snapshot(instances=(an_instance(1),)), NOTHING_TO_DO, 0.1)
+    counted.loop.tick_done(a_snapshot(instances=[an_instance("i-1")]), NOTHING_TO_DO, 0.1)
     counted.loop.tick_done(a_snapshot(now=NOW + 60), NOTHING_TO_DO, 0.1)
     assert counted.value("instances_ended_total", queue="q1", market="on-demand") is None
     counted.loop.tick_done(a_snapshot(now=NOW + UNSEEN_ENDED_S + 1), NOTHING_TO_DO, 0.1)
@@ -142,7 +135,7 @@ def test_bans_and_probes_are_counted_by_what_was_refused(counted: Counted) -> No
     spot = BanScope(FailureKind.CAPACITY, Market.SPOT, "c5.large", "us-east-1a")
     full = BanScope(FailureKind.SUBNET_ADDRESSES, place="subnet-1")
     bans = (Ban(spot, NOW - 10, NOW + 35), Ban(full, NOW - 60, NOW - 15))
-    probe = StartLaunch(a_launch(a_claim(1, ClaimState.REQUESTED)), Reason.PROBE)
+    probe = StartLaunch(a_launch(a_claim(N1, ClaimState.REQUESTED)), Reason.PROBE)
     known = OfferingMemory(bans, held=(NodeName("q1-dy-c5-2"),))
     counted.loop.tick_done(a_snapshot(), Plan((probe,), Memory(), 1, known), 0.1)
     assert counted.value("offering_bans", kind="capacity", market="spot", state="active") == 1

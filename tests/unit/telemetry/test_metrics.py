@@ -20,7 +20,7 @@ from clustermgtd.model.offering import Market
 from clustermgtd.node.boot_report import BootPhase
 from clustermgtd.telemetry import labels
 from clustermgtd.telemetry.metrics import Metrics
-from tests.unit.telemetry.builders import a_launch, a_node
+from tests.builders import a_launch, a_node
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def test_an_error_class_outside_the_tree_adds_no_series() -> None:
     ],
 )
 def test_a_node_is_in_one_class(base: NodeBase, flags: list[NodeFlag], expected: str) -> None:
-    assert labels.node_class(a_node("n1", base, *flags)) == expected
+    assert labels.node_class(a_node("n1", "+".join((base, *flags)))) == expected
 
 
 def test_codes_that_the_table_lacks_are_counted(metrics: Metrics) -> None:
