@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     run.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help=f"cluster.yaml (default {DEFAULT_CONFIG})")
     commands.add_parser("lab", help="a whole cluster on this machine (see: clustermgtd lab --help)")
     options = parser.parse_args(arguments)
-    from clustermgtd.daemon import run as run_daemon
+    from clustermgtd.run import run as run_daemon
 
     return run_daemon(options.config)
 

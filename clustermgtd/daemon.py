@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pwd
 import random
 import shutil
 import signal
@@ -21,18 +20,21 @@ from prometheus_client import CollectorRegistry
 from clustermgtd import __version__
 from clustermgtd.adapters.aws.dynamodb_claim_store import DynamoDbClaimStore
 from clustermgtd.adapters.aws.ec2_fleet import PAGE_SIZE, Ec2Fleet
+from clustermgtd.adapters.aws.instance_status import AwsInstanceStatus
 from clustermgtd.adapters.aws.launch_templates import ensure as ensure_templates
 from clustermgtd.adapters.aws.leftovers import Leftovers, Needed
 from clustermgtd.adapters.aws.list_prices import ListPrices
 from clustermgtd.adapters.aws.prices import AwsPrices
 from clustermgtd.adapters.aws.quotas import AwsQuotas
 from clustermgtd.adapters.aws.session import AwsSession
+from clustermgtd.adapters.aws.sqs_notice_queue import SqsNoticeQueue
 from clustermgtd.adapters.aws.subnets import AwsSubnets
 from clustermgtd.adapters.slurm.command_line import CommandLineScheduler
 from clustermgtd.adapters.system import garbage
 from clustermgtd.adapters.system.loop_clock import LoopClock
 from clustermgtd.adapters.system.systemd import Notifier, inherited_sockets
-from clustermgtd.errors import ClustermgtdError, ConfigurationError, FencedError, TransientError
+from clustermgtd.adapters.system.users import uids
+from clustermgtd.errors import ClustermgtdError, ConfigurationError, TransientError
 from clustermgtd.intake.hooks import HookServer, HookServerSettings
 from clustermgtd.model.hostlist import fold
 from clustermgtd.model.ids import InstanceType
@@ -46,6 +48,7 @@ from clustermgtd.reconcile.governor import Buckets, GovernedFleet
 from clustermgtd.reconcile.ledger import Ledger
 from clustermgtd.reconcile.left_alone_log import LeftAloneLog
 from clustermgtd.reconcile.loop import Loop, Pace
+from clustermgtd.reconcile.notice_receiver import NoticeReceiver, Polling
 from clustermgtd.reconcile.observer import Observers
 from clustermgtd.reconcile.price_book import PriceBook
 from clustermgtd.reconcile.quota_watch import QuotaWatch
@@ -53,29 +56,28 @@ from clustermgtd.reconcile.refresher import Refresher
 from clustermgtd.reconcile.retry import Retry, RetryPolicy
 from clustermgtd.reconcile.start_gate import StartGate
 from clustermgtd.reconcile.status import Status
+from clustermgtd.reconcile.status_watch import StatusWatch
 from clustermgtd.reconcile.subnet_book import SubnetBook
 from clustermgtd.settings import Settings, load
+from clustermgtd.settings.events import Events
 from clustermgtd.settings.instance_types import v_cpus
 from clustermgtd.settings.policy import build_policy, template_specs
 from clustermgtd.settings.restart_only import refuse_restart_only
 from clustermgtd.settings.resume_margin import resume_margins
 from clustermgtd.telemetry.exposition import Health, MetricsServer
-from clustermgtd.telemetry.instrument import InstrumentedClaimStore, InstrumentedFleet, InstrumentedScheduler
+from clustermgtd.telemetry.instrument import (
+    InstrumentedClaimStore,
+    InstrumentedFleet,
+    InstrumentedInstanceStatus,
+    InstrumentedNoticeQueue,
+    InstrumentedScheduler,
+)
 from clustermgtd.telemetry.intake_metrics import CountedGate, IntakeMetrics
 from clustermgtd.telemetry.labels import Facts
-from clustermgtd.telemetry.logging import LogFormat, LogLevel, configure
 from clustermgtd.telemetry.loop_metrics import LoopMetrics
 from clustermgtd.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
-
-EXIT_OK = 0
-EXIT_UNAVAILABLE = 75
-"""AWS or Slurm did not answer at the start: worth another try by the service manager."""
-EXIT_FENCED = 76
-"""Another daemon took over: starting again would take it back, so the service manager must not."""
-EXIT_CONFIGURATION = 78
-"""A human has to change something first."""
 
 _START = RetryPolicy(attempts_max=20, deadline_s=120.0, first_delay_s=0.5, delay_max_s=10.0)
 
@@ -171,6 +173,9 @@ class Daemon:
         loop = Loop(fleet, scheduler, ledger, self._clock, observers, fleet)
         subnets = SubnetBook(AwsSubnets(session, self._clock))
         loop.subnets = subnets.subnets
+        receiver = self._notice_receiver(session, loop, own.events)
+        statuses = InstrumentedInstanceStatus(AwsInstanceStatus(session, self._clock), self._metrics, self._clock)
+        watch = StatusWatch(statuses, loop.notices)
         self._metrics.watch_inbox(lambda: len(loop.inbox))
         self._metrics.watch_spool(lambda: sum(1 for _ in Path(own.hooks.spool_dir).glob("*.json")))
         self._configured = await self._start(session, store, ledger, settings)
@@ -178,7 +183,7 @@ class Daemon:
         # before the first tick, because EC2 refuses a launch into two subnets of one zone
         with suppress(ClustermgtdError):
             await subnets.read(self._configured.policy)
-        self._refreshers = self._background_reads(prices, quotas, subnets)
+        self._refreshers = self._background_reads(prices, quotas, subnets, watch, receiver)
 
         gate = StartGate(
             scheduler, self._clock, own.slurm.start_gate.max_waiting, own.slurm.start_gate.deadline_seconds
@@ -203,6 +208,8 @@ class Daemon:
                 start(server.run(), "metrics")
             for refresher in self._refreshers:
                 start(refresher.run(), refresher.name)
+            if own.events.queue_url is not None:
+                start(receiver.run(), "notices")
             start(boots.run(), "boot reports")
             start(gate.run(), "start gate")
             start(hooks.run(), "hooks")
@@ -242,15 +249,20 @@ class Daemon:
         for margin in (margin for margin in margins if margin.margin_s < 0):
             log.warning("resume_timeout_short", queue=margin.queue, margin_s=margin.margin_s, detail=margin.text)
 
-    def _background_reads(self, prices: PriceBook, quotas: QuotaWatch, subnets: SubnetBook) -> list[Refresher]:
+    def _background_reads(
+        self, prices: PriceBook, quotas: QuotaWatch, subnets: SubnetBook, statuses: StatusWatch, notices: NoticeReceiver
+    ) -> list[Refresher]:
         """What is read from AWS now and then, as far as the site wants it."""
         own = self._configured.settings.clustermgtd
         prices_s, quotas_s = own.prices.refresh_hours * 3600.0, own.quotas.refresh_hours * 3600.0
+        status_s = own.events.status_seconds
         kinds = (
             (Facts.ON_DEMAND_PRICES, prices.read_on_demand, prices_s, own.prices.enabled),
             (Facts.SPOT_PRICES, prices.read_spot, prices_s, own.prices.enabled),
             (Facts.QUOTAS, quotas.read, quotas_s, own.quotas.enabled),
             (Facts.SUBNETS, subnets.read, own.offerings.subnet_refresh_seconds, True),
+            (Facts.INSTANCE_STATUS, statuses.read, status_s, own.events.status_checks),
+            (Facts.NOTICE_QUEUE, notices.read_depth, status_s, own.events.queue_url is not None),
         )
         return [
             Refresher(facts, partial(self._read, read), period_s, self._clock, partial(self._metrics.facts_read, facts))
@@ -269,6 +281,18 @@ class Daemon:
     async def _read(self, read: Callable[[Policy], Awaitable[None]]) -> None:
         """`read` with the policy of this moment, which a reload may have changed."""
         await read(self._configured.policy)
+
+    def _notice_receiver(self, session: AwsSession, loop: Loop, events: Events) -> NoticeReceiver:
+        self._metrics.notices.watch_unstored(lambda: len(loop.notices))
+        queue = SqsNoticeQueue(session, events.queue_url or "", events.visibility_seconds)
+        return NoticeReceiver(
+            InstrumentedNoticeQueue(queue, self._metrics, self._clock),
+            loop.notices,
+            self._clock,
+            self._metrics.notices,
+            Polling(events.receivers, events.poll_seconds),
+            random.random,
+        )
 
     def _v_cpus_of(self, instance_type: InstanceType) -> int:
         return v_cpus(instance_type, self._configured.settings.clustermgtd.instance_types)
@@ -339,55 +363,6 @@ def _hook_settings(settings: Settings) -> HookServerSettings:
     return HookServerSettings(
         socket_path=Path(hooks.socket_path),
         spool_folder=Path(hooks.spool_dir),
-        allowed_uids=_uids(hooks.allowed_users),
+        allowed_uids=uids(hooks.allowed_users),
         inherited_fd=next(iter(inherited_sockets(os.environ).get("hooks", ())), None),
     )
-
-
-def _uids(users: Sequence[str]) -> frozenset[int]:
-    uids = {os.getuid()}
-    for user in users:
-        try:
-            uids.add(pwd.getpwnam(user).pw_uid)
-        except KeyError:
-            log.warning("hook_user_unknown", user=user)
-    return frozenset(uids)
-
-
-def run(config: Path) -> int:
-    """Read the file, run the daemon, and say with the exit code why it ended."""
-    try:
-        settings = load(config)
-    except ConfigurationError as error:
-        log.error("configuration_refused", error=str(error))  # noqa: TRY400
-        return EXIT_CONFIGURATION
-    own = settings.clustermgtd
-    output = configure(LogLevel(own.log.level), LogFormat(own.log.format))
-    try:
-        return asyncio.run(_outcome(config, settings))
-    finally:
-        output.close()
-
-
-async def _outcome(config: Path, settings: Settings) -> int:
-    try:
-        await Daemon(config).run(settings)
-    except* FencedError as group:
-        log.error("fenced", error=_first(group))  # noqa: TRY400
-        return_code = EXIT_FENCED
-    except* ConfigurationError as group:
-        log.error("configuration_refused", error=_first(group))  # noqa: TRY400
-        return_code = EXIT_CONFIGURATION
-    except* TransientError as group:
-        log.error("start_failed", error=_first(group))  # noqa: TRY400
-        return_code = EXIT_UNAVAILABLE
-    else:
-        return_code = EXIT_OK
-    return return_code
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> str:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return str(error)

@@ -23,6 +23,7 @@ from clustermgtd.reconcile.act import Actor
 from clustermgtd.reconcile.inbox import Inbox
 from clustermgtd.reconcile.launch_queue import LaunchQueue, NoQueue
 from clustermgtd.reconcile.ledger import Ledger
+from clustermgtd.reconcile.notice_book import NoticeBook
 from clustermgtd.reconcile.observer import LoopObserver
 
 log = structlog.get_logger(__name__)
@@ -70,6 +71,7 @@ class Loop:
         self._queue = queue or NoQueue()
         self.actor = Actor(fleet, scheduler, ledger, clock, observer, self._queue)
         self.inbox = Inbox()
+        self.notices = NoticeBook(clock, self.inbox.wake)
         self.actor.on_launch_settled = self.inbox.wake
         self.memory = Memory()
         self.subnets: Callable[[], Mapping[SubnetId, Subnet]] = dict
@@ -108,18 +110,22 @@ class Loop:
         started = self._clock.monotonic()
         letters = self.inbox.drain()
         with structlog.contextvars.bound_contextvars(tick=self.ticks):
+            unstored = self.notices.drain()
             try:
                 snapshot, plan = await self._round(policy, group)
             except FencedError:
                 raise
             except ClustermgtdError as error:
                 self.inbox.put_back(letters)
+                self.notices.put_back(unstored)
                 duration = self._clock.monotonic() - started
                 log.warning("tick_failed", error=str(error), kind=type(error).__name__, seconds=round(duration, 3))
                 self._observer.tick_failed(error, duration)
                 return pace.failed_s
             for letter in letters:
                 letter.on_stored()
+            for on_stored in unstored:
+                on_stored()
             duration = self._clock.monotonic() - started
             self._observer.tick_done(snapshot, plan, duration)
             log.log(
@@ -155,12 +161,13 @@ class Loop:
         in_flight = frozenset(self._ledger.in_flight)
         instances = await self._fleet.instances()
         view = await self._scheduler.view()
+        launches = self._ledger.launches
         return Snapshot(
             now=self._clock.now(),
             nodes=view.nodes,
             jobs=view.jobs,
             instances=instances,
-            launches=self._ledger.launches,
+            launches=launches,
             in_flight=in_flight | self._ledger.in_flight,
             waiting=self._queue.waiting,
             token_prefix=self._ledger.term.token_prefix,
@@ -168,6 +175,7 @@ class Loop:
             memory=self.memory,
             offerings=self._ledger.offerings,
             subnets=self.subnets(),
+            notices=self.notices.view(instances, launches),
         )
 
     def _pause(self, snapshot: Snapshot, plan: Plan, pace: Pace) -> float:

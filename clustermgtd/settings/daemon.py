@@ -10,6 +10,7 @@ from pydantic import Field
 from clustermgtd.model.job import JobTag
 from clustermgtd.model.policy import RebalancePolicy
 from clustermgtd.settings.capacity_tiers import CapacityTiers
+from clustermgtd.settings.events import Events
 from clustermgtd.settings.governor import Governor
 from clustermgtd.settings.section import (
     AbsolutePath,
@@ -283,6 +284,7 @@ class Clustermgtd(Section):
     interruptions: Interruptions = Interruptions()
     prices: Prices = Prices()
     quotas: Quotas = Quotas()
+    events: Events = Events()
     node_agent: NodeAgent = NodeAgent()
     job_tags: Annotated[tuple[Annotated[JobTag, Field(strict=False)], ...], Field(max_length=len(JobTag))] = ()
     """Facts about jobs that instances are tagged with when they are launched: `JobId`, `User`, `Account`, `Partition`.
@@ -290,6 +292,13 @@ class Clustermgtd(Section):
     and `clustermgtd:shared`."""
     instance_types: Mapping[InstanceTypeName, InstanceTypeFacts] = Field(default_factory=dict)
     """Facts about instance types by name; needed for types that the built-in table does not know."""
+
+    def findings(self) -> Iterator[Finding]:
+        if self.events.queue_url and self.events.visibility_seconds <= self.period_seconds:
+            message = (
+                f"must be more than Clustermgtd.PeriodSeconds ({self.period_seconds:g}): a message waits for a round"
+            )
+            yield Finding(("Events", "VisibilitySeconds"), message)
 
     @property
     def table_name(self) -> str:

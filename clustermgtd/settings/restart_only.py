@@ -19,6 +19,7 @@ def refuse_restart_only(old: Settings, new: Settings) -> None:
         "Region": (old.region, new.region),
         "Clustermgtd.ClusterName": (old.cluster_name, new.cluster_name),
         "Clustermgtd.Table": (before.table_name, after.table_name),
+        "Clustermgtd.Events": (before.events, after.events),
         "Clustermgtd.Hooks": (before.hooks, after.hooks),
         "Clustermgtd.Metrics": (before.metrics, after.metrics),
         "Clustermgtd.Offerings.SubnetRefreshSeconds": (

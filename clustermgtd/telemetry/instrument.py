@@ -5,7 +5,7 @@ One small class per port, so that the type checker sees that nothing of the Prot
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from clustermgtd.model.claim import Launch, LaunchResult, TerminateResult
@@ -13,10 +13,13 @@ from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName
 from clustermgtd.model.instance import Instance
 from clustermgtd.model.job import Job
 from clustermgtd.model.node import Node
+from clustermgtd.model.notice import Notices
 from clustermgtd.model.offering_memory import OfferingMemory
 from clustermgtd.ports.claim_store import ClaimStore, Term
 from clustermgtd.ports.clock import Clock
 from clustermgtd.ports.fleet import Fleet
+from clustermgtd.ports.instance_status import InstanceStatusSource
+from clustermgtd.ports.notice_queue import Message, NoticeQueue
 from clustermgtd.ports.scheduler import Scheduler, SchedulerView
 from clustermgtd.telemetry.labels import Port, call_outcome
 from clustermgtd.telemetry.metrics import Metrics
@@ -135,3 +138,31 @@ class InstrumentedClaimStore:
 
     async def boot_phases(self, instances: Iterable[InstanceId]) -> Mapping[InstanceId, Mapping[str, float]]:
         return await self._observed("boot_phases", self._claim_store.boot_phases(instances))
+
+
+class InstrumentedNoticeQueue:
+    """A `NoticeQueue` that counts; a receive's duration is mostly its waiting for a message."""
+
+    def __init__(self, queue: NoticeQueue, metrics: Metrics, clock: Clock) -> None:
+        self._queue = queue
+        self._observed = _Observed(Port.NOTICE_QUEUE, metrics, clock)
+
+    async def receive(self, wait_s: float) -> Sequence[Message]:
+        return await self._observed("receive", self._queue.receive(wait_s))
+
+    async def delete(self, receipts: Collection[str]) -> int:
+        return await self._observed("delete", self._queue.delete(receipts))
+
+    async def depth(self) -> int:
+        return await self._observed("depth", self._queue.depth())
+
+
+class InstrumentedInstanceStatus:
+    """An `InstanceStatusSource` that counts."""
+
+    def __init__(self, source: InstanceStatusSource, metrics: Metrics, clock: Clock) -> None:
+        self._source = source
+        self._observed = _Observed(Port.INSTANCE_STATUS, metrics, clock)
+
+    async def statuses(self, ids: Iterable[InstanceId]) -> Notices:
+        return await self._observed("statuses", self._source.statuses(ids))

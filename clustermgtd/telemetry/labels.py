@@ -31,6 +31,7 @@ from clustermgtd.model.failure import REMEMBERED, FailureKind
 from clustermgtd.model.instance import InstanceState
 from clustermgtd.model.left_alone import LeftAlone
 from clustermgtd.model.node import Node, NodeBase, NodeFlag
+from clustermgtd.model.notice import NoticeKind
 from clustermgtd.model.offering import Market
 from clustermgtd.model.quota import QuotaClass
 from clustermgtd.telemetry.declarations import Label
@@ -176,6 +177,8 @@ class Port(StrEnum):
     FLEET = "fleet"
     SCHEDULER = "scheduler"
     CLAIM_STORE = "claim-store"
+    NOTICE_QUEUE = "notice-queue"
+    INSTANCE_STATUS = "instance-status"
 
 
 CALL_OK = "ok"
@@ -236,6 +239,29 @@ class Facts(StrEnum):
     SPOT_PRICES = "spot-prices"
     QUOTAS = "quotas"
     SUBNETS = "subnets"
+    INSTANCE_STATUS = "instance-status"
+    NOTICE_QUEUE = "notice-queue"
+
+
+class NoticeOutcome(StrEnum):
+    """What became of a message; the words of `ports.notice_queue` and `reconcile.notice_book`."""
+
+    TAKEN = "taken"
+    """Something in it is new."""
+    REPEATED = "repeated"
+    """All of it was known, or older than what is known."""
+    REFUSED = "refused"
+    """Too many wait for a round: it stays in the queue."""
+    NO_NEWS = "no-news"
+    """There is nothing in it for this cluster."""
+    UNKNOWN = "unknown"
+    """Nobody here reads messages of its kind."""
+    BAD = "bad"
+    """It is not what its kind should be."""
+
+
+NO_NOTICE = "none"
+"""Of a message that announces nothing about instances."""
 
 
 TICK_OUTCOME = Label("outcome", tuple(TickOutcome))
@@ -259,6 +285,8 @@ PORT = Label("port", tuple(Port))
 CALL_OUTCOME = Label("outcome", tuple(call_outcomes()))
 BOOT_PHASE = Label("phase", tuple(BootPhase))
 FACTS = Label("facts", tuple(Facts))
+NOTICE_KIND = Label("kind", (*NoticeKind, NO_NOTICE))
+NOTICE_OUTCOME = Label("outcome", tuple(NoticeOutcome))
 QUOTA_CLASS = Label("class", tuple(QuotaClass))
 BUCKET = Label("bucket", tuple(BucketName))
 QUEUE = Label("queue", (), f"the queues of cluster.yaml, and `{OTHER_QUEUE}`")

@@ -40,6 +40,7 @@ class LoopMetrics:
         self._count_bans(snapshot, plan)
         self._count_ready(snapshot, plan)
         self._count_ended(snapshot.instances, snapshot.now)
+        self._metrics.notices.notices_open(notice for notices in snapshot.notices.values() for notice in notices)
 
     def tick_failed(self, error: Exception, duration_s: float) -> None:
         """The tick ended early; nothing more was done in it."""

@@ -1,4 +1,4 @@
-"""Every metric of the daemon, declared here or (the governor's) in `governor_metrics`, and what counts them.
+"""Every metric of the daemon, declared here or in `governor_metrics` and `notice_metrics`, and what counts them.
 
 Base units, `_total` on counters, a sentence of help each. Label values come from closed lists (`telemetry.labels`), so
 that the number of series does not depend on how many nodes, jobs or instances there are.
@@ -22,6 +22,7 @@ from clustermgtd.model.quota import QuotaKey, Quotas, VCpus
 from clustermgtd.telemetry import labels
 from clustermgtd.telemetry.declarations import Declarations
 from clustermgtd.telemetry.governor_metrics import GovernorMetrics
+from clustermgtd.telemetry.notice_metrics import NoticeMetrics
 
 TICK_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 CALL_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -42,6 +43,7 @@ class Metrics:
         self._declare_bounds()
         self._declare_hooks()
         self.governor = GovernorMetrics(self.declarations)
+        self.notices = NoticeMetrics(self.declarations)
         self._start_at_zero()
 
     def _declare_loop(self) -> None:

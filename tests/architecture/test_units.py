@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from clustermgtd.daemon import EXIT_CONFIGURATION, EXIT_FENCED
 from clustermgtd.node.user_data import AGENT_UNIT, ENVIRONMENT_FILE
+from clustermgtd.run import EXIT_CONFIGURATION, EXIT_FENCED
 from clustermgtd.settings.daemon import Hooks
 from tests.architecture.source_tree import ROOT
 

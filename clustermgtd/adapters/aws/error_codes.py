@@ -37,6 +37,8 @@ _KINDS: dict[str, FailureKind] = {
     "ProvisionedThroughputExceededException": _K.THROTTLED,
     "PriorRequestNotComplete": _K.THROTTLED,
     "SlowDown": _K.THROTTLED,
+    "OverLimit": _K.THROTTLED,  # SQS: as many messages as may be are received and not deleted
+    "KmsThrottled": _K.THROTTLED,
     "429": _K.THROTTLED,
     # the offering is short now
     "InsufficientInstanceCapacity": _K.CAPACITY,
@@ -119,6 +121,11 @@ _KINDS: dict[str, FailureKind] = {
     "DefaultVpcDoesNotExist": _K.CONFIGURATION,
     "AuthFailure.ServiceLinkedRoleCreationNotPermitted": _K.CONFIGURATION,
     "KMSAccessDeniedException": _K.CONFIGURATION,
+    "KmsAccessDenied": _K.CONFIGURATION,
+    "KmsDisabled": _K.CONFIGURATION,
+    "KmsNotFound": _K.CONFIGURATION,
+    "AWS.SimpleQueueService.NonExistentQueue": _K.CONFIGURATION,
+    "QueueDoesNotExist": _K.CONFIGURATION,
     # AWS itself failed, or will answer when it has caught up
     "InternalError": _K.SERVICE,
     "InternalFailure": _K.SERVICE,

@@ -23,6 +23,8 @@ from clustermgtd.errors import ClustermgtdError, ConfigurationError, PermanentEr
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 20.0
+LONG_READ_TIMEOUT_S = 30.0
+"""Of services that make callers wait: SQS answers a long poll after twenty seconds."""
 POOL_SIZE = 50
 
 _UNREACHABLE = (
@@ -38,6 +40,7 @@ _UNREACHABLE = (
 )
 """Nothing is known about the outcome: no reply, half a reply, or no credentials just now."""
 
+_LONG_POLLED = frozenset({"sqs"})
 _NOT_SET_UP = (boto.NoCredentialsError, boto.PartialCredentialsError, boto.NoRegionError, boto.ProfileNotFound)
 
 
@@ -106,11 +109,14 @@ class AwsSession:
         if service not in self._clients:
             async with self._lock:
                 if service not in self._clients:
+                    config = self._config
+                    if service in _LONG_POLLED:
+                        config = config.merge(AioConfig(read_timeout=LONG_READ_TIMEOUT_S))
                     context = self._session.create_client(
                         service,
                         region_name=_home_of(service, self.region),
                         endpoint_url=self._endpoint_url,
-                        config=self._config,
+                        config=config,
                     )
                     self._clients[service] = await self._stack.enter_async_context(context)
         return self._clients[service]

@@ -14,7 +14,10 @@ import clustermgtd
 
 PACKAGE = Path(clustermgtd.__file__).parent
 REFERENCE = PACKAGE.parent / "docs" / "reference" / "iam.md"
-MADE_OF = {"TransactWriteItems": {"PutItem", "UpdateItem", "ConditionCheckItem"}}
+MADE_OF = {
+    "TransactWriteItems": {"PutItem", "UpdateItem", "ConditionCheckItem"},
+    "DeleteMessageBatch": {"DeleteMessage"},
+}
 """Calls that are permitted by other actions."""
 IMPLIED = {
     "ec2:RunInstances", "ec2:CreateTags", "iam:PassRole", "iam:CreateServiceLinkedRole", "dynamodb:TagResource",
@@ -38,7 +41,7 @@ def called(folder: str) -> set[str]:
     """Every method of a botocore client that the sources of a folder name."""
     names = {
         re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower(): f"{service.replace('-', '')}:{operation}"
-        for service in ("ec2", "dynamodb", "pricing", "service-quotas")
+        for service in ("ec2", "dynamodb", "pricing", "service-quotas", "sqs")
         for operation in botocore.session.get_session().get_service_model(service).operation_names
     }
     text = "\n".join(path.read_text() for path in sorted((PACKAGE / folder).glob("*.py")))
