@@ -9,7 +9,7 @@ SEEDS ?= 1000
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-system demo test lint format sim bench docs lock clean
+.PHONY: help setup-system demo test lint format sim scenarios bench docs lock clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ format: $(INSTALLED)  ## Let ruff write the files anew
 
 sim: $(INSTALLED)  ## The long simulation (SEEDS=10000)
 	$(PY) -m tests.simulation --seeds $(SEEDS)
+
+scenarios: setup-system $(INSTALLED)  ## What goes wrong in a cluster's life, on real Slurm
+	$(VENV)/bin/clustermgtd lab rehearse --write build/scenarios.json
 
 bench: setup-system $(INSTALLED)  ## Measurements, printed
 	$(PY) -m tests.benchmarks

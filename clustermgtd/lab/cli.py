@@ -133,6 +133,28 @@ def _demo(options: argparse.Namespace) -> int:
     return run(beside if options.folder is None else _folder(options), plain=options.plain)
 
 
+def _rehearse(options: argparse.Namespace) -> int:
+    from clustermgtd.lab import rehearsal
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    beside = LabFolder(default_folder(os.environ).absolute().with_name("rehearsal"))
+    folder = beside if options.folder is None else _folder(options)
+    names = options.scenario or list(rehearsal.SCENARIOS)
+    unknown = [name for name in names if name not in rehearsal.SCENARIOS]
+    if unknown:
+        known = ", ".join(rehearsal.SCENARIOS)
+        print(f"clustermgtd lab rehearse: no scenario {unknown[0]!r}; there are {known}", file=sys.stderr)
+        return 2
+    config = options.config or rehearsal.CLUSTER
+    results = rehearsal.rehearse(folder, config, names, lambda line: print(line, file=sys.stderr, flush=True))
+    if options.write is not None:
+        options.write.parent.mkdir(parents=True, exist_ok=True)
+        options.write.write_text(rehearsal.as_json(results) + "\n")
+    print(rehearsal.as_json(results) if options.output == "json" else rehearsal.as_text(results), flush=True)
+    return EXIT_FAILED if any(result.passed is False for result in results) else 0
+
+
 def _folder(options: argparse.Namespace) -> LabFolder:
     given: Path | None = options.folder
     return LabFolder((given if given is not None else default_folder(os.environ)).absolute())
@@ -197,4 +219,16 @@ def _parser() -> argparse.ArgumentParser:
     aws.add_argument("--scenario", type=Path)
     demo = verb("demo", _demo, "three jobs, from no instance to no instance")
     demo.add_argument("--plain", action="store_true", help="lines instead of a live view")
+    rehearse = verb(
+        "rehearse", _rehearse, "play what goes wrong in a cluster's life, and check what users would notice"
+    )
+    rehearse.add_argument("--config", type=Path, help="your cluster.yaml; default: one with short times")
+    rehearse.add_argument(
+        "--scenario",
+        action="append",
+        metavar="NAME",
+        help="only this one; may be given several times; default: all of them",
+    )
+    rehearse.add_argument("--output", choices=("text", "json"), default="text")
+    rehearse.add_argument("--write", type=Path, metavar="FILE", help="write the results as JSON, too")
     return parser

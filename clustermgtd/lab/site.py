@@ -24,7 +24,7 @@ from clustermgtd.adapters.aws.session import AwsSession
 from clustermgtd.errors import ClustermgtdError
 from clustermgtd.lab import door, leftovers
 from clustermgtd.lab.aws.front import AwsEndpoints
-from clustermgtd.lab.claims import count_open_claims
+from clustermgtd.lab.claims import open_claims
 from clustermgtd.lab.cluster_files import Chosen, cluster_text, localise, scenario_for
 from clustermgtd.lab.consoles import ConsoleFeed
 from clustermgtd.lab.daemon_process import DaemonProcess
@@ -35,6 +35,7 @@ from clustermgtd.lab.imds import Metadata, MetadataServer
 from clustermgtd.lab.instances import InstanceHost, InstanceSupervisor
 from clustermgtd.lab.slurm import SlurmControl
 from clustermgtd.lab.slurm_files import PortReservation, SlurmPorts, find_program
+from clustermgtd.model.claim import BACKED
 from clustermgtd.node.arguments import AgentArguments
 from clustermgtd.settings.slurm_conf import SlurmSite, render
 from resume_suspend.programs import write_programs
@@ -144,6 +145,7 @@ class LabSite:
         records = self.aws.model.instances()
         self._states.update({record.id: record.state for record in records})
         daemon = self._daemon
+        claims = await open_claims(self._session, self.settings.clustermgtd.table_name)
         return {
             "region": self.region,
             "endpoint_url": self.aws.endpoint_url,
@@ -162,7 +164,8 @@ class LabSite:
             "instances": dict(sorted(Counter(record.state for record in records).items())),
             "launched": len(self._states),
             "terminated": sum(state == "terminated" for state in self._states.values()),
-            "open_claims": await count_open_claims(self._session, self.settings.clustermgtd.table_name),
+            "open_claims": len(claims),
+            "backing": {claim.node: claim.instance for claim in claims if claim.state in BACKED},
             "event_count": self._event_count,
             "events": [event for event in self._events if event["number"] >= since],
         }

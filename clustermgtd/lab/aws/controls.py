@@ -149,6 +149,7 @@ class Controls:
                     for r in records
                 ],
                 "instances_by_state": dict(sorted(Counter(r.state for r in records).items())),
+                "zones": list(self._model.scenario.zones()),
                 "calls": dict(sorted(self._model.calls.items())),
                 "pools": [
                     {"instance_type": t, "zone": z, "market": m, "used": used}
