@@ -44,6 +44,7 @@ from clustermgtd.node.user_data import user_data
 from clustermgtd.reconcile.background import CancelledAtTheEnd
 from clustermgtd.reconcile.boot_reports import BootReports
 from clustermgtd.reconcile.cleanup import Cleanup
+from clustermgtd.reconcile.gang_watch import GangWatch
 from clustermgtd.reconcile.governor import Buckets, GovernedFleet
 from clustermgtd.reconcile.ledger import Ledger
 from clustermgtd.reconcile.left_alone_log import LeftAloneLog
@@ -169,7 +170,7 @@ class Daemon:
         ledger = Ledger(InstrumentedClaimStore(store, self._metrics, self._clock))
         status = Status(self._clock, self._notifier.status)
         boots = BootReports(store, self._metrics.boot_phase)
-        observers = Observers([LoopMetrics(self._metrics), status, boots, LeftAloneLog()])
+        observers = Observers([LoopMetrics(self._metrics), GangWatch(self._metrics), status, boots, LeftAloneLog()])
         loop = Loop(fleet, scheduler, ledger, self._clock, observers, fleet)
         subnets = SubnetBook(AwsSubnets(session, self._clock))
         loop.subnets = subnets.subnets
@@ -248,6 +249,8 @@ class Daemon:
         self._metrics.governor.resume_margins({margin.queue: margin.margin_s for margin in margins})
         for margin in (margin for margin in margins if margin.margin_s < 0):
             log.warning("resume_timeout_short", queue=margin.queue, margin_s=margin.margin_s, detail=margin.text)
+        for margin in (margin for margin in margins if margin.is_hold_short):
+            log.warning("hold_time_long", queue=margin.queue, hold_s=margin.hold_s, detail=margin.hold_text)
 
     def _background_reads(
         self, prices: PriceBook, quotas: QuotaWatch, subnets: SubnetBook, statuses: StatusWatch, notices: NoticeReceiver

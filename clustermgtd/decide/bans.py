@@ -102,7 +102,7 @@ def covers(
     return (
         scope.market in ("", offering.market)
         and scope.instance_type in ("", offering.instance_type, _quota_class(offering.instance_type))
-        and scope.place in ("", offering.subnet, place_of(key), _zone(offering.subnet, subnets))
+        and scope.place in ("", offering.subnet, place_of(key), zone_of(offering.subnet, subnets))
         and (scope.pool == pool or scope.kind is not FailureKind.CAPACITY)
     )
 
@@ -118,7 +118,7 @@ def _ban(refusal: Refusal, launch: Launch, subnets: Mapping[SubnetId, Subnet], p
         case FailureKind.SUBNET_ADDRESSES:
             scope = BanScope(refusal.kind, place=offering.subnet)
         case FailureKind.UNSUPPORTED:
-            scope = BanScope(refusal.kind, "", offering.instance_type, _zone(offering.subnet, subnets))
+            scope = BanScope(refusal.kind, "", offering.instance_type, zone_of(offering.subnet, subnets))
         case FailureKind.CONFIGURATION if launch.outcome is not None and launch.outcome.obtained:
             # the other offerings work: it is about this type in this subnet
             scope = BanScope(refusal.kind, offering.market, offering.instance_type, offering.subnet)
@@ -134,7 +134,7 @@ def _ban(refusal: Refusal, launch: Launch, subnets: Mapping[SubnetId, Subnet], p
 def _capacity(
     offering: Offering, key: ComputeResourceKey, tier: int, subnets: Mapping[SubnetId, Subnet], policy: Policy
 ) -> BanScope:
-    zone = _zone(offering.subnet, subnets)
+    zone = zone_of(offering.subnet, subnets)
     return BanScope(FailureKind.CAPACITY, offering.market, offering.instance_type, zone, _pool(key, tier, policy))
 
 
@@ -192,7 +192,7 @@ def _quota_class(instance_type: InstanceType) -> str:
     return quota_class(instance_type) or instance_type
 
 
-def _zone(subnet: SubnetId, subnets: Mapping[SubnetId, Subnet]) -> str:
+def zone_of(subnet: SubnetId, subnets: Mapping[SubnetId, Subnet]) -> str:
     """The subnet's zone, or the subnet itself where that is not known."""
     known = subnets.get(subnet)
     return known.zone if known else subnet

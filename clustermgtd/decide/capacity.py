@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from clustermgtd.decide.gangs import KeptGangs, in_one_zone, rank
 from clustermgtd.decide.job_tags import job_tags
 from clustermgtd.decide.offerings import Availability, Choice, sentence
 from clustermgtd.model.action import Reason, SetNodesDown, StartLaunch
 from clustermgtd.model.claim import ClaimEvent, ClaimState, Gang, Launch, LaunchRequest, NodeClaim
-from clustermgtd.model.ids import LaunchToken, NodeName
+from clustermgtd.model.ids import JobId, LaunchToken, NodeName
 from clustermgtd.model.job import Job
 from clustermgtd.model.offering import Offering
 from clustermgtd.model.policy import ComputeResourceKey, Policy, ScalingStrategy
@@ -38,14 +39,22 @@ class Batch:
         return len(self.others) + sum(len(gang.nodes) for gang in self.gangs)
 
     @property
+    def kept(self) -> Gang | None:
+        """The one gang of a launch for a job that keeps what arrived."""
+        return self.gangs[0] if self.gangs and self.gangs[0].is_kept else None
+
+    @property
     def nodes(self) -> list[NodeName]:
         return sorted([*self.others, *(node for gang in self.gangs for node in gang.nodes)])
 
 
-def batches(wanted: Sequence[NodeName], snapshot: Snapshot, policy: Policy) -> list[Batch]:
-    """What each launch is for: jobs of several nodes by priority, then jobs of one node, then nodes without a job.
+def batches(
+    wanted: Sequence[NodeName], snapshot: Snapshot, policy: Policy, topped_up: frozenset[JobId] = frozenset()
+) -> list[Batch]:
+    """What each launch is for: jobs of several nodes in the policy's order, then jobs of one node, then nodes without
+    a job. The first of all are jobs that have a part of their nodes (`topped_up`).
 
-    Small gangs of one compute resource share launches, so that many jobs cost few calls.
+    Small gangs of one compute resource that do not keep parts share launches, so that many jobs cost few calls.
     """
     owner = _owners(snapshot)
     members: dict[tuple[ComputeResourceKey, Job], list[NodeName]] = defaultdict(list)
@@ -56,11 +65,15 @@ def batches(wanted: Sequence[NodeName], snapshot: Snapshot, policy: Policy) -> l
             members[key, owner[name]].append(name)
         else:
             others[key].append(name)
-    by_priority = sorted(members.items(), key=lambda m: (-m[0][1].priority, len(m[1]), m[0][1].id))
-    gangs = [(key, part) for (key, job), nodes in by_priority for part in _gangs(job, nodes, policy)]
+    in_order = sorted(members.items(), key=lambda m: (m[0][1].id not in topped_up, *rank(m[0][1], policy.gangs)))
+    gangs = [
+        (key, part)
+        for (key, job), nodes in in_order
+        for part in _gangs(job, nodes, policy, is_top_up=job.id in topped_up)
+    ]
     return [
-        *_shared((item for item in gangs if len(item[1].nodes) > 1), policy.launch_batch_max),
-        *_shared((item for item in gangs if len(item[1].nodes) == 1), policy.launch_batch_max),
+        *_shared((item for item in gangs if item[1].is_kept or len(item[1].nodes) > 1), policy.launch_batch_max),
+        *_shared((item for item in gangs if not item[1].is_kept and len(item[1].nodes) == 1), policy.launch_batch_max),
         *(
             Batch(key, others=nodes)
             for key, names in sorted(others.items(), key=lambda item: (item[0].queue, item[0].name))
@@ -79,9 +92,13 @@ def _owners(snapshot: Snapshot) -> dict[NodeName, Job]:
     return owner
 
 
-def _gangs(job: Job, nodes: Sequence[NodeName], policy: Policy) -> Iterator[Gang]:
-    """The nodes that one job waits for, in parts if the job takes parts or EC2 cannot launch them in one call."""
-    takes_part = policy.scaling is ScalingStrategy.BEST_EFFORT or len(nodes) > MINIMUM_MAX
+def _gangs(job: Job, nodes: Sequence[NodeName], policy: Policy, *, is_top_up: bool) -> Iterator[Gang]:
+    """The nodes that one job waits for, in parts if the job takes parts."""
+    if policy.gangs.keeps(len(job.nodes)):
+        for part in _cut(nodes, policy.launch_batch_max):
+            yield Gang(job.id, part, takes_part=True, is_kept=True, restarts=job.restarts, is_top_up=is_top_up)
+        return
+    takes_part = policy.scaling is ScalingStrategy.BEST_EFFORT
     for part in _cut(nodes, policy.launch_batch_max if takes_part else MINIMUM_MAX):
         yield Gang(job.id, part, takes_part)
 
@@ -92,7 +109,7 @@ def _shared(gangs: Iterable[tuple[ComputeResourceKey, Gang]], size_max: int) -> 
     newest: dict[ComputeResourceKey, int] = {}
     for key, gang in gangs:
         place = newest.get(key)
-        is_small = len(gang.nodes) <= SHARING_GANG_MAX
+        is_small = len(gang.nodes) <= SHARING_GANG_MAX and not gang.is_kept
         if is_small and place is not None and made[place].size + len(gang.nodes) <= size_max:
             made[place] = replace(made[place], gangs=(*made[place].gangs, gang))
             continue
@@ -110,26 +127,45 @@ class Shaped:
     refused: tuple[SetNodesDown, ...] = ()
     """Nodes for which EC2 has nothing before some ban ends: they get their answer without a call."""
 
+    @property
+    def nodes(self) -> frozenset[NodeName]:
+        """Those that are asked for."""
+        return frozenset(claim.node for start in self.starts for claim in start.launch.claims)
 
-def launches(wanted: Sequence[NodeName], snapshot: Snapshot, policy: Policy, availability: Availability) -> Shaped:
+
+def launches(
+    wanted: Sequence[NodeName],
+    snapshot: Snapshot,
+    policy: Policy,
+    availability: Availability,
+    gangs: KeptGangs,
+) -> Shaped:
     """New launches for the wanted nodes, tokens numbered from `snapshot.next_launch`."""
     starts: list[StartLaunch] = []
     refused: list[SetNodesDown] = []
-    for batch in batches(wanted, snapshot, policy):
+    zones = dict(gangs.zones)
+    for batch in batches(wanted, snapshot, policy, gangs.topped_up):
         compute_resource = policy.compute_resources[batch.key]
-        choice = availability.choose(compute_resource, _needed(batch))
+        scope = availability
+        if batch.kept is not None:
+            zones[batch.kept.job], scope = in_one_zone(batch.kept, compute_resource, availability, zones)
+        choice = scope.choose(compute_resource, _needed(batch))
         if choice.is_probe:
             batch = _probe(batch, policy.bans.probe_nodes)
-            choice = availability.choose(compute_resource, _needed(batch))
+            choice = scope.choose(compute_resource, _needed(batch))
         if choice.bans:
-            ours = tuple(node for node in batch.nodes if not snapshot.nodes[node].is_marked_by_others)
+            ours = tuple(
+                node
+                for node in batch.nodes
+                if node not in gangs.waiting and not snapshot.nodes[node].is_marked_by_others
+            )
             refused += [SetNodesDown(ours, Reason.NO_CAPACITY, sentence(choice.bans))] if ours else []
         if not choice.offerings:
             continue
         token = LaunchToken(f"{snapshot.token_prefix}{snapshot.next_launch + len(starts)}")
         launch = _launch(token, batch, snapshot, policy, choice)
         availability = availability.after(launch)
-        starts.append(StartLaunch(launch, Reason.PROBE if choice.is_probe else _why(launch, policy)))
+        starts.append(StartLaunch(launch, Reason.PROBE if choice.is_probe else _why(batch, policy)))
     return Shaped(tuple(starts), tuple(refused))
 
 
@@ -149,8 +185,10 @@ def _probe(batch: Batch, size: int) -> Batch:
     return Batch(batch.key, (replace(first, nodes=first.nodes[:size]) if first.takes_part else first,))
 
 
-def _why(launch: Launch, policy: Policy) -> Reason:
-    is_static = all(policy.nodes[claim.node].is_static for claim in launch.claims)
+def _why(batch: Batch, policy: Policy) -> Reason:
+    if batch.kept is not None and batch.kept.is_top_up:
+        return Reason.TOP_UP
+    is_static = all(policy.nodes[node].is_static for node in batch.nodes)
     return Reason.STATIC if is_static else Reason.DEMAND
 
 

@@ -58,8 +58,15 @@ def still_ending(launch: Launch, snapshot: Snapshot, policy: Policy) -> dict[Ins
     }
 
 
-def help_nodes(launches: Mapping[LaunchToken, Launch], snapshot: Snapshot, policy: Policy) -> list[NodeUpdate]:
+def help_nodes(
+    launches: Mapping[LaunchToken, Launch],
+    snapshot: Snapshot,
+    policy: Policy,
+    spared: frozenset[NodeName] = frozenset(),
+) -> list[NodeUpdate]:
     """Updates that bring nodes out of states which Slurm itself does not leave.
+
+    Nodes without an instance that are `spared` are not given back: their job waits for them, or others see to it.
 
     A node is returned to service only when its former instance is seen gone: one that is still booting could register
     for the node's next job and then end under it.
@@ -89,7 +96,9 @@ def help_nodes(launches: Mapping[LaunchToken, Launch], snapshot: Snapshot, polic
         for claim in claims[name]:
             if claim.state is ClaimState.LOST and not node.is_powering_up:
                 down[Reason.INSTANCE_LOST, claim.history[-1].cause].append(name)
-            elif claim.failure is not None and claim.failure not in RETRIED and node.is_powering_up:
+            elif claim.failure in RETRIED or name in spared:
+                continue
+            elif claim.failure is not None and node.is_powering_up:
                 down[Reason.LAUNCH_FAILED, claim.history[-1].cause].append(name)
     return [
         *(SetNodesDown(tuple(nodes), reason, detail) for (reason, detail), nodes in sorted(down.items())),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from clustermgtd.decide.bans import covers
+from clustermgtd.decide.bans import covers, zone_of
 from clustermgtd.decide.sync import is_awaited
 from clustermgtd.model.claim import AllocationStrategy, Launch
 from clustermgtd.model.failure import FailureKind
@@ -45,6 +45,8 @@ class Availability:
     subnets: Mapping[SubnetId, Subnet] = field(default_factory=dict)
     probed: frozenset[BanScope] = frozenset()
     """Ended bans that a launch under way tries."""
+    zone: str = ""
+    """Nothing outside of it is asked for; empty is anywhere."""
 
     @classmethod
     def of(cls, memory: OfferingMemory, launches: Mapping[LaunchToken, Launch], snapshot: Snapshot) -> Availability:
@@ -83,6 +85,11 @@ class Availability:
         }
         return replace(self, subnets={**self.subnets, **fewer}, probed=self.probed | probed)
 
+    def within(self, zone: str, compute_resource: ComputeResourcePolicy) -> Availability:
+        """Only what the zone has, unless the compute resource has nothing there at all."""
+        is_there = any(zone_of(offering.subnet, self.subnets) == zone for offering in compute_resource.offerings)
+        return replace(self, zone=zone) if is_there else self
+
     def choose(self, compute_resource: ComputeResourcePolicy, minimum: int = 1) -> Choice:
         """What to ask for if fewer than `minimum` instances at once are of no use.
 
@@ -99,6 +106,8 @@ class Availability:
         refusing: set[Ban] = set()
         is_waiting = False
         for offering in tier.offerings:
+            if self.zone and zone_of(offering.subnet, self.subnets) != self.zone:
+                continue
             bans = [b for b in self._bans_on(offering, tier, compute_resource.key) if minimum >= b.count]
             active = [ban for ban in bans if ban.is_active(self.now)]
             if active:

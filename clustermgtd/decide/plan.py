@@ -9,6 +9,7 @@ from clustermgtd.decide.bans import learn
 from clustermgtd.decide.capacity import launches as new_launches
 from clustermgtd.decide.demand import static_power_up, unclaimed_demand
 from clustermgtd.decide.exits import exits
+from clustermgtd.decide.gangs import asked_again, kept_gangs
 from clustermgtd.decide.garbage_collection import orphans
 from clustermgtd.decide.holds import holds
 from clustermgtd.decide.interruptions import interruptions
@@ -55,18 +56,23 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         for instance, reason in still_ending(launch, snapshot, policy).items():
             ending.setdefault(instance, reason)
 
-    node_help = help_nodes(launches, snapshot, policy)
     leaving = interruptions(launches, snapshot, policy)
     lift, waiting = lifts(snapshot)
     offerings = learn(snapshot, launches, policy)
     availability = Availability.of(offerings, launches, snapshot)
     hold, release, held = holds(snapshot, policy, availability)
-    offerings = offerings if held == offerings.held else replace(offerings, held=held)
+    gangs = kept_gangs(launches, snapshot, policy, availability)
+    if (held, gangs.short) != (offerings.held, offerings.short):
+        offerings = replace(offerings, held=held, short=gangs.short)
+    node_help = help_nodes(launches, snapshot, policy, gangs.waiting | gangs.given_up)
     power_up = static_power_up(launches, snapshot, policy, availability)
-    shaped = new_launches(unclaimed_demand(launches, snapshot, policy), snapshot, policy, availability)
+    wanted = gangs.wanted(unclaimed_demand(launches, snapshot, policy))
+    shaped = new_launches(wanted, snapshot, policy, availability, gangs)
+    launches = asked_again(launches, shaped.nodes & gangs.again, snapshot.now)
     garbage, sightings = orphans(launches, snapshot, policy)
     node_actions = [
         *hold,
+        *gangs.released,
         *shaped.refused,
         *leaving,
         *node_help,
@@ -83,6 +89,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         *_terminations(ending, policy),
         *withdrawals(snapshot),
         *hold,
+        *gangs.released,
         *shaped.refused,
         *leaving,
         *node_help,
@@ -106,7 +113,8 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         silent_since=way_out.silent_since,
         freed_jobs=waiting | overtaken(hold, snapshot) | freed_now,
     )
-    return Plan(tuple(actions), memory, snapshot.next_launch + len(shaped.starts), offerings, way_out.left_alone)
+    next_launch = snapshot.next_launch + len(shaped.starts)
+    return Plan(tuple(actions), memory, next_launch, offerings, way_out.left_alone, gangs.held)
 
 
 def _is_due(launch: Launch, snapshot: Snapshot, policy: Policy) -> bool:

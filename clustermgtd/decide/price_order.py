@@ -66,7 +66,7 @@ def _rank(price: float | None) -> float:
 
 
 def priced(policy: Policy, prices: Prices) -> Policy:
-    """The policy as decisions shall see it: the offerings of every tier chosen by `by_price`."""
+    """The policy as decisions shall see it: the prices, and the offerings of every tier chosen by `by_price`."""
     chosen = {
         key: replace(
             resource,
@@ -74,7 +74,7 @@ def priced(policy: Policy, prices: Prices) -> Policy:
         )
         for key, resource in policy.compute_resources.items()
     }
-    return replace(policy, compute_resources=chosen)
+    return replace(policy, compute_resources=chosen, prices=prices)
 
 
 def choice_of(resource: ComputeResourcePolicy, prices: Prices) -> PriceChoice:

@@ -200,6 +200,12 @@ class Gang:
     """Sorted."""
     takes_part: bool = False
     """Some of them are better than none; otherwise each gets an instance or none does."""
+    is_kept: bool = False
+    """What arrives waits for the rest, which other launches ask for; takes parts, and asks in one zone."""
+    restarts: int = 0
+    """Which of the job's attempts it is for."""
+    is_top_up: bool = False
+    """Of a job that is short already."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clustermgtd.model.failure import FailureKind
+from clustermgtd.model.gang import ShortGang
 from clustermgtd.model.ids import LaunchToken, NodeName
 
 
@@ -55,6 +56,8 @@ class OfferingMemory:
     """Open launches whose outcome is in the bans already, sorted."""
     held: tuple[NodeName, ...] = ()
     """Nodes that we keep out of scheduling, sorted: a mark of ours is known even if Slurm drops its reason."""
+    short: tuple[ShortGang, ...] = ()
+    """Jobs that came short and keep what arrived, sorted."""
     version: int = 0
     """The stored version this value was read from; 0 is not stored yet."""
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from clustermgtd.model.claim import AllocationStrategy, LaunchTemplate
+from clustermgtd.model.gang import GangPolicy
 from clustermgtd.model.ids import ComputeResourceName, NodeName, QueueName
 from clustermgtd.model.job import JobTag
 from clustermgtd.model.offering import Market, Offering
+from clustermgtd.model.price import Prices
 
 
 class ScalingStrategy(StrEnum):
@@ -132,3 +134,6 @@ class Policy:
     rebalance: RebalancePolicy = RebalancePolicy.IGNORE
     job_tags: tuple[JobTag, ...] = ()
     """Facts about jobs that their instances are tagged with."""
+    gangs: GangPolicy = GangPolicy()
+    prices: Prices = Prices()
+    """As known when the policy was made."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from clustermgtd.model.action import Action
 from clustermgtd.model.claim import Launch
+from clustermgtd.model.gang import HeldGang
 from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName, SubnetId
 from clustermgtd.model.instance import Instance
 from clustermgtd.model.job import Job
@@ -80,3 +81,5 @@ class Plan:
     """What is known about offerings after this decision; among the actions is its record if it changed."""
     left_alone: Mapping[NodeName, LeftAlone] = field(default_factory=dict)
     """Nodes that jobs cannot use, or that nobody backs, and that are only reported."""
+    gangs: tuple[HeldGang, ...] = ()
+    """Jobs that came short: those that wait, and those that do not any more since this decision."""

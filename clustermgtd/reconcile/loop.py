@@ -182,7 +182,7 @@ class Loop:
         if plan.actions:
             return pace.acted_s
         ban_ends_in = max(pace.acted_s, plan.offerings.next_end(snapshot.now) - snapshot.now)
-        is_waiting = bool(plan.memory.freed_jobs) or any(
+        is_waiting = bool(plan.memory.freed_jobs or plan.gangs) or any(
             claim.state not in _SETTLED for launch in snapshot.launches.values() for claim in launch.claims
         )
         return min(pace.waiting_s if is_waiting else pace.quiet_s, ban_ends_in)

@@ -11,6 +11,7 @@ from clustermgtd.model.job import JobTag
 from clustermgtd.model.policy import RebalancePolicy
 from clustermgtd.settings.capacity_tiers import CapacityTiers
 from clustermgtd.settings.events import Events
+from clustermgtd.settings.gangs import Gangs
 from clustermgtd.settings.governor import Governor
 from clustermgtd.settings.section import (
     AbsolutePath,
@@ -280,6 +281,7 @@ class Clustermgtd(Section):
     launch: LaunchSettings = LaunchSettings()
     termination: Termination = Termination()
     governor: Governor = Governor()
+    gangs: Gangs = Gangs()
     offerings: Offerings = Offerings()
     interruptions: Interruptions = Interruptions()
     prices: Prices = Prices()

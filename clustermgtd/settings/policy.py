@@ -64,6 +64,7 @@ def build_policy(settings: Settings, templates: Mapping[TemplateKey, LaunchTempl
         interruption_lead_s=own.interruptions.lead_seconds,
         rebalance=own.interruptions.rebalance,
         job_tags=own.job_tags,
+        gangs=own.gangs.policy,
     )
 
 

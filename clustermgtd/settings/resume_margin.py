@@ -22,6 +22,8 @@ class ResumeMargin:
     boot_s: float
     resume_timeout_s: float
     limit: Limit
+    hold_s: float = 0.0
+    """How long a job of the queue may wait for its last nodes; 0 if none is so large that it may."""
 
     @property
     def margin_s(self) -> float:
@@ -38,10 +40,24 @@ class ResumeMargin:
             f"is {self.resume_timeout_s:,.0f} s, after which Slurm sets nodes DOWN that are still waited for"
         )
 
+    @property
+    def is_hold_short(self) -> bool:
+        """Slurm ends the wait of a job that came short, and not `Gangs.HoldSeconds`."""
+        return self.hold_s > 0 and self.hold_s + self.boot_s > self.resume_timeout_s
+
+    @property
+    def hold_text(self) -> str:
+        """With the numbers, for people."""
+        return (
+            f"queue {self.queue}: a job that came short may wait {self.hold_s:,.0f} s for its last nodes "
+            f"(Clustermgtd.Gangs.HoldSeconds), and a boot takes {self.boot_s:,.0f} s, but ResumeTimeout is "
+            f"{self.resume_timeout_s:,.0f} s, after which Slurm sets the missing nodes DOWN and requeues the job"
+        )
+
 
 def resume_margins(settings: Settings) -> tuple[ResumeMargin, ...]:
     """One for each queue, in the file's order."""
-    governor = settings.clustermgtd.governor
+    governor, gangs = settings.clustermgtd.governor, settings.clustermgtd.gangs
     limits: Mapping[BucketName, Limit] = governor.limits
     limit = limits[BucketName.LAUNCH_INSTANCES]
     counts: dict[QueueName, int] = {}
@@ -55,6 +71,7 @@ def resume_margins(settings: Settings) -> tuple[ResumeMargin, ...]:
             boot_s=governor.boot_seconds,
             resume_timeout_s=float(settings.times_of(queue).resume_timeout_seconds or settings.resume_timeout_s),
             limit=limit,
+            hold_s=gangs.hold_seconds if gangs.policy.keeps(count) else 0.0,
         )
         for queue, count in counts.items()
     )
@@ -62,4 +79,8 @@ def resume_margins(settings: Settings) -> tuple[ResumeMargin, ...]:
 
 def warnings(settings: Settings) -> list[str]:
     """Sentences for whoever wrote the file; empty if there is nothing to say."""
-    return [margin.text for margin in resume_margins(settings) if margin.margin_s < 0]
+    margins = resume_margins(settings)
+    return [
+        *(margin.text for margin in margins if margin.margin_s < 0),
+        *(margin.hold_text for margin in margins if margin.is_hold_short),
+    ]

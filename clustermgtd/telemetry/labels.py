@@ -28,6 +28,7 @@ from clustermgtd.model.action import (
 )
 from clustermgtd.model.claim import ClaimState
 from clustermgtd.model.failure import REMEMBERED, FailureKind
+from clustermgtd.model.gang import GangEnd
 from clustermgtd.model.instance import InstanceState
 from clustermgtd.model.left_alone import LeftAlone
 from clustermgtd.model.node import Node, NodeBase, NodeFlag
@@ -277,6 +278,7 @@ FAILURE = Label("kind", tuple(FailureKind))
 BAN_KIND = Label("kind", tuple(sorted(REMEMBERED)))
 BAN_MARKET = Label("market", (*Market, ANY_MARKET))
 BAN_STATE = Label("state", tuple(BanState))
+GANG_END = Label("end", tuple(GangEnd))
 HOOK_KIND = Label("kind", tuple(HookKind))
 HOOK_SOURCE = Label("source", tuple(HookSource))
 HOOK_REJECTION = Label("reason", tuple(HookRejection))

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from clustermgtd.model.action import Action, Reason
 from clustermgtd.model.claim import ClaimState
 from clustermgtd.model.failure import REMEMBERED, FailureKind
+from clustermgtd.model.gang import GangEnd
 from clustermgtd.model.ids import QueueName
 from clustermgtd.model.instance import InstanceState
 from clustermgtd.model.left_alone import LeftAlone
@@ -119,6 +120,15 @@ class Metrics:
         self._left_alone = d.gauge(
             "nodes_left_alone", "Nodes that are observed and reported only, by why.", labels.LEFT_ALONE
         )
+        self._gangs = d.gauge("gangs_held", "Jobs that came short and keep what arrived.")
+        self._gang_nodes = d.gauge("gang_nodes_missing", "Nodes of those jobs that have no instance.")
+        self._gang_cost = d.counter(
+            "gang_hold_cost_dollars_total",
+            "US dollars that instances of jobs that came short cost while they waited, as far as prices are known.",
+        )
+        self._gang_ends = d.counter(
+            "gang_holds_ended_total", "Jobs that came short and do not wait any more, by why.", labels.GANG_END
+        )
         self._ready_seconds = d.histogram(
             "node_ready_seconds",
             "Time from seeing Slurm's demand to seeing slurmd registered.",
@@ -194,6 +204,8 @@ class Metrics:
         self.offering_bans({})
         for market in Market:
             self._probes.labels(market)
+        for end in GangEnd:
+            self._gang_ends.labels(end)
 
     # the process
 
@@ -280,6 +292,17 @@ class Metrics:
 
     def nodes_held(self, count: int) -> None:
         self._held.set(count)
+
+    def gangs_held(self, gangs: int, missing: int) -> None:
+        self._gangs.set(gangs)
+        self._gang_nodes.set(missing)
+
+    def gang_hold_cost(self, dollars: float) -> None:
+        """`dollars` more than before."""
+        self._gang_cost.inc(dollars)
+
+    def gang_ended(self, end: GangEnd) -> None:
+        self._gang_ends.labels(end).inc()
 
     def node_ready(self, market: Market, seconds: float) -> None:
         """`seconds` from the round that saw the demand to the one that saw the node up."""

@@ -45,6 +45,7 @@ from clustermgtd.model.ids import (
     QueueName,
     SubnetId,
 )
+from clustermgtd.model.instance import Instance
 from clustermgtd.model.job import JobTag
 from clustermgtd.model.node import HOLD_MARK, REASON_PREFIX
 from clustermgtd.model.offering import Market, Offering, Subnet
@@ -61,6 +62,7 @@ from clustermgtd.model.snapshot import Memory, Plan, Snapshot
 from tests.simulation.announcements import Announcements
 from tests.simulation.cloud import TOKEN_TAG, Cloud
 from tests.simulation.invariants import check_after_step, check_gangs, check_node_update, check_termination
+from tests.simulation.kept_gangs import GANG_BUGS, Watch, gang_policy
 from tests.simulation.price_market import PriceMarket
 from tests.simulation.shortages import ban_policy, check_launch, chosen_subnets, read_subnets, region_subnets
 from tests.simulation.slurm_model import SimNode, SimSlurm
@@ -77,6 +79,7 @@ BUGS = frozenset(
         "bans-ignored",
         "refusals-believed",
         "warnings-ignored",
+        *GANG_BUGS,
     }
 )
 """Mistakes that can be planted to see the simulation catch them."""
@@ -180,6 +183,9 @@ class World:
         self.mark_seen_after_s = 0.0
         """How old an operator's mark must be for the daemon to have seen it; above 0 where observing takes time."""
         self.registered: set[InstanceId] = set()
+        self.watch = Watch()
+        self.shown: Mapping[InstanceId, Instance] = {}
+        """As the daemon saw them last."""
         self.subnets_read_at: float | None = None
         self.crash_rate = rng.choice([0.0, 0.01, 0.05])
 
@@ -250,6 +256,7 @@ class World:
             bans=ban_policy(rng),
             interruption_lead_s=self.announcements.lead_s,
             rebalance=self.announcements.rebalance,
+            gangs=gang_policy(self.seed),
             job_tags=tuple(JobTag) if self.seed % 2 else (),
         )
 
@@ -431,7 +438,9 @@ class World:
             subnets=self.subnets(),
             notices={} if "warnings-ignored" in self.bugs else self.announcements.notices(self),
         )
-        policy = self.market.policy(self.policy)
+        policy = self.watch.believed(self, self.market.policy(self.policy))
+        self.shown = instances
+        self.watch.before_decision(self)
         plan = decide(snapshot, policy)
         assert plan == decide(snapshot, policy), "the same snapshot gave two plans"
         daemon.memory, daemon.next_launch = plan.memory, plan.next_launch
@@ -449,6 +458,7 @@ class World:
                 daemon.is_stale = True
                 return None
         self.announcements.check(self)
+        self.watch.after_decision(self)
         return plan
 
     def _maybe_crash(self) -> None:
@@ -497,9 +507,11 @@ class World:
                 self._withdraw(daemon, token)
             case TerminateInstances(instances, reason):
                 check_termination(self, instances, reason)
+                self.watch.check_ended(self, instances, reason)
                 self.cloud.terminate(instances, self.now)
             case SetNodesDown(nodes, reason):
                 check_node_update(self, nodes, action)
+                self.watch.check_given_back(self, action)
                 for name in nodes:
                     self.slurm.set_down(name, f"{REASON_PREFIX} {reason}")
                 self._maybe_crash()

@@ -114,4 +114,5 @@ def test_the_policy_as_decisions_see_it_has_its_offerings_chosen() -> None:
     policy = a_policy(offerings=(on_demand(M5), on_demand(C5)))
     seen = priced(policy, Prices({C5: 0.085, M5: 0.096}))
     assert seen.compute_resources[KEY].offerings == (on_demand(C5), on_demand(M5))
-    assert replace(seen, compute_resources=policy.compute_resources) == policy
+    assert seen.prices == Prices({C5: 0.085, M5: 0.096})
+    assert replace(seen, compute_resources=policy.compute_resources, prices=policy.prices) == policy

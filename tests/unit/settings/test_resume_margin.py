@@ -45,3 +45,12 @@ def test_buckets_are_ec2s_unless_the_file_says_otherwise() -> None:
     limits = a_cluster(1, own).clustermgtd.governor.limits
     assert limits[BucketName.LAUNCH_REQUESTS] == Limit(10, 5)
     assert limits[BucketName.TERMINATE_REQUESTS] == UNLIMITED
+
+
+def test_a_hold_that_slurm_ends_before_its_time_is_warned_of() -> None:
+    gangs = "  ResumeTimeoutSeconds: 700\n  Gangs: {KeepAboveNodes: 9, HoldSeconds: 600}\n"
+    (text,) = warnings(a_cluster(10, gangs))
+    for words in ("HoldSeconds", "600 s", "180 s", "is 700 s"):
+        assert words in text
+    assert warnings(a_cluster(9, gangs)) == [], "no job of the queue has so many nodes"
+    assert warnings(a_cluster(10, gangs.replace("700", "780"))) == []

@@ -1,0 +1,184 @@
+"""What must hold for jobs that keep what arrived, judged from the world's truth and not from what the daemon stored."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from clustermgtd.decide.bans import covers
+from clustermgtd.decide.gangs import PASSING
+from clustermgtd.model.action import Reason, SetNodesDown
+from clustermgtd.model.claim import BACKED, ClaimState, Launch, NodeClaim
+from clustermgtd.model.failure import RETRIED, FailureKind
+from clustermgtd.model.gang import GangOrder, GangPolicy
+from clustermgtd.model.ids import InstanceId, JobId, NodeName
+from clustermgtd.model.offering import Offering
+from clustermgtd.model.policy import Policy
+
+if TYPE_CHECKING:
+    from tests.simulation.slurm_model import SimJob
+    from tests.simulation.world import World
+
+GANG_BUGS = {
+    "gang-let-go-early": {"hold_s": 0.0},
+    "gang-held-for-ever": {"hold_s": float("inf"), "hold_cost_max": float("inf")},
+}
+"""Planted mistakes: what the decisions believe of the policy."""
+
+
+def gang_policy(seed: int) -> GangPolicy:
+    """Every size, short and long holds, much and hardly any money."""
+    rng = random.Random(f"gangs of {seed}")
+    return GangPolicy(
+        keep_above=rng.choice([0, 0, 1, 3, 1000]),
+        hold_s=rng.choice([0.0, 40.0, 150.0, 600.0]),
+        hold_cost_max=rng.choice([0.0005, 0.004, 100.0]),
+        order=rng.choice(list(GangOrder)),
+    )
+
+
+@dataclass
+class Watch:
+    """Since when jobs, and nodes of jobs, lack instances while others of the job have theirs."""
+
+    short_at: dict[tuple[JobId, int], float] = field(default_factory=dict)
+    """Jobs, by attempt, with a node that nothing is asked for and not all nodes backed since; as of the decision before
+    the first that met it so, because a decision may itself find that a node is refused."""
+    decided_at: float = 0.0
+    """The newest decision but the present one."""
+    refused_at: dict[tuple[JobId, int, NodeName], float] = field(default_factory=dict)
+    """Nodes that were refused and not backed since, as of the first decision on it that was carried out whole."""
+    noted: set[tuple[JobId, int, NodeName]] = field(default_factory=set)
+    """Those that were refused before the present decision."""
+
+    def believed(self, world: World, policy: Policy) -> Policy:
+        """The policy as a planted mistake has it."""
+        for bug, beliefs in GANG_BUGS.items():
+            if bug in world.bugs:
+                policy = replace(policy, gangs=replace(policy.gangs, **beliefs))
+        return policy
+
+    def before_decision(self, world: World) -> None:
+        """Note who is short."""
+        claims = _claims(world)
+        seen: dict[tuple[JobId, int], float] = {}
+        self.noted = set()
+        for job in _waiting_jobs(world):
+            key = (job.id, job.restarts)
+            self.noted |= {(*key, name) for name in job.nodes if _is_refused(claims.get(name))}
+            lacks = any(name not in claims or _is_refused(claims[name]) for name in job.nodes)
+            is_short = key in self.short_at or lacks
+            if is_short and not all(_is_backed(claims.get(name)) for name in job.nodes):
+                seen[key] = self.short_at.get(key, self.decided_at)
+        self.short_at, self.decided_at = seen, world.now
+
+    def after_decision(self, world: World) -> None:
+        """The plan was carried out whole: nobody has waited for too long."""
+        claims = _claims(world)
+        seen: dict[tuple[JobId, int, NodeName], float] = {}
+        for job in _waiting_jobs(world):
+            for name in job.nodes:
+                key = (job.id, job.restarts, name)
+                if world.slurm.nodes[name].power != "powering-up" or name in world.foreign:
+                    continue
+                if key in self.noted or (key in self.refused_at and not _is_backed(claims.get(name))):
+                    seen[key] = self.refused_at.get(key, world.now)
+                if key in self.noted and _is_refused(claims.get(name)):
+                    self._check_bounds(world, job, seen[key])
+        self.refused_at = seen
+
+    def _check_bounds(self, world: World, job: SimJob, since: float) -> None:
+        world.counts["gang held"] += 1
+        bounds, held_s, cost = world.policy.gangs, world.now - since, _cost(world, job, since)
+        assert held_s < bounds.hold_s, f"job {job.id} waits for {held_s} s, and may for {bounds.hold_s}"
+        assert cost < bounds.hold_cost_max, f"job {job.id} spent {cost} on waiting, and may {bounds.hold_cost_max}"
+
+    def check_given_back(self, world: World, action: SetNodesDown) -> None:
+        """Before nodes are set DOWN: no job loses by it what it may still keep."""
+        if action.reason not in (Reason.HOLD_OVER, Reason.LAUNCH_FAILED, Reason.NO_CAPACITY):
+            return
+        claims = _claims(world)
+        for job in _waiting_jobs(world):
+            lost = sorted(set(action.nodes) & set(job.nodes))
+            if not lost:
+                continue
+            world.counts["gang released"] += 1
+            since = self.short_at.get((job.id, job.restarts), world.now)
+            is_over = world.now - since >= world.policy.gangs.hold_s
+            is_spent = _cost(world, job, since) >= world.policy.gangs.hold_cost_max
+            failures = {claims[name][1].failure for name in job.nodes if name in claims}
+            is_final = FailureKind.UNKNOWN in failures or any(_is_refused_for_long(world, name) for name in lost)
+            assert is_over or is_spent or is_final, f"job {job.id} loses {lost} after {world.now - since} s: {action}"
+
+    def check_ended(self, world: World, instances: tuple[InstanceId, ...], reason: Reason) -> None:
+        """Before instances are ended: none of them is one that a kept job waits with."""
+        waiting = {
+            claim.instance: job.id
+            for job in _kept_jobs(world)
+            for name, claim in _own_claims(world, job).items()
+            if not world.slurm.nodes[name].is_down
+        }
+        for instance in instances:
+            is_waiting = instance in waiting and reason is not Reason.POWER_CYCLE
+            assert not is_waiting, f"{instance} is one that job {waiting.get(instance)} waits with: {reason}"
+
+
+def _kept_jobs(world: World) -> list[SimJob]:
+    jobs = world.slurm.jobs.values()
+    return [job for job in jobs if job.state == "CONFIGURING" and world.policy.gangs.keeps(len(job.nodes))]
+
+
+def _claims(world: World) -> dict[NodeName, tuple[Launch, NodeClaim]]:
+    return {
+        claim.node: (launch, claim) for launch in world.table.items.values() for claim in launch.claims if claim.is_open
+    }
+
+
+def _waiting_jobs(world: World) -> list[SimJob]:
+    """Kept jobs with an instance that came for them."""
+    return [
+        job for job in _kept_jobs(world) if any(claim.state in BACKED for claim in _own_claims(world, job).values())
+    ]
+
+
+def _own_claims(world: World, job: SimJob) -> dict[NodeName, NodeClaim]:
+    """Claims that were made for this attempt of the job."""
+    return {
+        claim.node: claim
+        for launch in world.table.items.values()
+        for gang in launch.gangs
+        if gang.is_kept and (gang.job, gang.restarts) == (job.id, job.restarts)
+        for claim in launch.claims
+        if claim.is_open and claim.node in gang.nodes and claim.node in job.nodes
+    }
+
+
+def _is_refused(claimed: tuple[Launch, NodeClaim] | None) -> bool:
+    return claimed is not None and claimed[1].state is ClaimState.LAUNCH_FAILED and claimed[1].failure not in RETRIED
+
+
+def _is_backed(claimed: tuple[Launch, NodeClaim] | None) -> bool:
+    return claimed is not None and claimed[1].state in BACKED
+
+
+def _is_refused_for_long(world: World, name: NodeName) -> bool:
+    """A ban that no waiting ends is on an offering of the node's."""
+    key = world.policy.nodes[name].key
+    return any(
+        ban.is_active(world.now) and ban.scope.kind not in PASSING and covers(ban, offering, key, world.subnets(), "")
+        for ban in world.table.offerings.bans
+        for offering in world.policy.compute_resources[key].offerings
+    )
+
+
+def _cost(world: World, job: SimJob, since: float) -> float:
+    total, claims = 0.0, _claims(world)
+    for name in job.nodes:
+        launch, claim = claims.get(name, (None, None))
+        record = world.shown.get(claim.instance) if claim is not None and claim.state in BACKED else None
+        if launch is None or record is None:
+            continue
+        price = world.market.prices.of(Offering(record.instance_type, record.subnet, launch.request.market)) or 0.0
+        total += price * max(0.0, world.now - max(since, record.launched_at)) / 3600.0
+    return total
