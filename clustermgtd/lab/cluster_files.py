@@ -25,8 +25,8 @@ class Chosen:
     scenario: Path | None = None
 
 
-def localise(text: str, folder: LabFolder, metrics_port: int) -> dict[str, Any]:
-    """The raw cluster.yaml with the daemon's sockets, folders and ports inside the lab; everything else unchanged.
+def localise(text: str, folder: LabFolder, metrics_port: int, queue_url: str | None = None) -> dict[str, Any]:
+    """The raw cluster.yaml with the daemon's sockets, folders, ports and queue inside the lab; all else unchanged.
 
     Raises:
         ConfigurationError: it is not a YAML mapping. What is in it is judged by `clustermgtd.settings`.
@@ -46,6 +46,7 @@ def localise(text: str, folder: LabFolder, metrics_port: int) -> dict[str, Any]:
         },
         "Metrics": {"Enabled": True, "Address": "127.0.0.1", "Port": metrics_port},
         "Slurm": {"ConfFile": str(folder.slurm_conf)},
+        "Events": {"QueueUrl": queue_url},
     }
     for section, values in local.items():
         ours[section] = {**(ours.get(section) or {}), **values}

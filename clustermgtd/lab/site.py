@@ -23,6 +23,7 @@ from clustermgtd import settings
 from clustermgtd.adapters.aws.session import AwsSession
 from clustermgtd.errors import ClustermgtdError
 from clustermgtd.lab import door, leftovers
+from clustermgtd.lab.aws.event_queue import make_event_queue, queue_url
 from clustermgtd.lab.aws.front import AwsEndpoints
 from clustermgtd.lab.claims import open_claims
 from clustermgtd.lab.cluster_files import Chosen, cluster_text, localise, scenario_for
@@ -58,15 +59,18 @@ class LabSite:
         self.folder = folder
         self._progress = progress
         text = cluster_text(chosen)
-        node_count = len(_load(text, folder, metrics_port=0).node_names)
+        first_look = _load(text, folder)
+        node_count = len(first_look.node_names)
         self._reservation = PortReservation.take(node_count + 3)
         first = self._reservation.first
         self.ports = {"slurmctld": first, "first_node": first + 1, "aws": first + 1 + node_count}
         self.ports["metrics"] = self.ports["aws"] + 1
-        self.settings = _load(text, folder, self.ports["metrics"])
-        subnets = {name for queue in self.settings.scheduling.slurm_queues for name in queue.networking.subnet_ids}
-        self.region = self.settings.region or "us-east-1"
+        subnets = {name for queue in first_look.scheduling.slurm_queues for name in queue.networking.subnet_ids}
+        self.region = first_look.region or "us-east-1"
         scenario = scenario_for(chosen, self.region, subnets)
+        self._account = scenario.account
+        queue = queue_url(f"http://127.0.0.1:{self.ports['aws']}", self._account)
+        self.settings = _load(text, folder, self.ports["metrics"], queue)
         self._metadata = MetadataServer(self._metadata_of, time.time)
         self.aws = AwsEndpoints(
             scenario,
@@ -98,6 +102,7 @@ class LabSite:
         self.aws.listen(self._on_event)
         await self.aws.start()
         await self.aws.warm_up()
+        await make_event_queue(self._session, self._account)
         self._progress(f"AWS endpoints answer at {self.aws.endpoint_url}")
         variables = {
             **aws_variables(self.aws.endpoint_url, self.region),
@@ -256,9 +261,9 @@ def _add_routes(application: web.Application, *routes: list[web.RouteDef]) -> No
         application.add_routes(some)
 
 
-def _load(text: str, folder: LabFolder, metrics_port: int) -> settings.Settings:
+def _load(text: str, folder: LabFolder, metrics_port: int = 0, events_queue: str | None = None) -> settings.Settings:
     """The site's cluster.yaml, localised, written into the lab's folder and read back as the daemon will read it."""
-    localised = yaml.safe_dump(localise(text, folder, metrics_port), sort_keys=False)
+    localised = yaml.safe_dump(localise(text, folder, metrics_port, events_queue), sort_keys=False)
     folder.cluster_yaml.write_text(localised, encoding="utf-8")
     return settings.load(folder.cluster_yaml)
 

@@ -25,6 +25,16 @@ class _OneInstance(_Strict):
 
 class _SpotReclaim(_OneInstance):
     notice_s: Annotated[float, Field(ge=0)] = 120.0
+    action: Literal["terminate", "hibernate"] = "terminate"
+
+
+class _Interrupt(_OneInstance):
+    notice_s: Annotated[float, Field(gt=0)] = 120.0
+
+
+class _BlockEnd(_Strict):
+    reservation: str
+    ends_at: float
 
 
 class _SetCapacity(_Strict):
@@ -80,6 +90,8 @@ class Controls:
             "spot-reclaim": (_SpotReclaim, self._spot_reclaim),
             "kill": (_OneInstance, lambda p, now: self._model.kill_instance(p.instance_id, now)),
             "rebalance": (_OneInstance, lambda p, now: self._model.recommend_rebalance(p.instance_id, now)),
+            "reservation-interrupt": (_Interrupt, self._interrupt),
+            "block-ending": (_BlockEnd, self._block_end),
             "set-capacity": (_SetCapacity, self._set_capacity),
             "throttle": (_Throttle, self._throttle),
             "console": (_Console, self._console),
@@ -108,7 +120,13 @@ class Controls:
         return handle
 
     def _spot_reclaim(self, p: _SpotReclaim, now: float) -> None:
-        self._model.spot_reclaim(p.instance_id, now, p.notice_s)
+        self._model.spot_reclaim(p.instance_id, now, p.notice_s, p.action)
+
+    def _interrupt(self, p: _Interrupt, now: float) -> None:
+        self._model.interrupt_reserved(p.instance_id, now, p.notice_s)
+
+    def _block_end(self, p: _BlockEnd, now: float) -> None:
+        self._model.announce_block_end(p.reservation, p.ends_at, now)
 
     def _set_capacity(self, p: _SetCapacity, _: float) -> None:
         self._model.set_capacity(p.instance_type, p.zone, p.market, p.capacity)
@@ -119,12 +137,13 @@ class Controls:
     def _console(self, p: _Console, _: float) -> None:
         self._model.consoles.append(self._model.instance(p.instance_id).id, p.text)
 
-    def _status(self, p: _Status, _: float) -> None:
-        self._model.statuses.set(self._model.instance(p.instance_id).id, system=p.system, instance=p.instance)
+    def _status(self, p: _Status, now: float) -> None:
+        id = self._model.instance(p.instance_id).id
+        self._model.statuses.set(id, system=p.system, instance=p.instance, since=now)
 
-    def _schedule(self, p: _Schedule, _: float) -> None:
+    def _schedule(self, p: _Schedule, now: float) -> None:
         event = ScheduledEvent(p.event_id, p.code, p.description, p.not_before, p.not_after)
-        self._model.statuses.schedule(self._model.instance(p.instance_id).id, event)
+        self._model.schedule_event(p.instance_id, event, now)
 
     async def _state(self, _: web.Request) -> web.Response:
         self._pump()

@@ -1,16 +1,18 @@
-"""EC2's events on their way to EventBridge."""
+"""EC2's and AWS Health's events on their way to EventBridge."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
+from datetime import UTC, datetime
+from email.utils import formatdate
 from typing import Any
 
 import aiohttp
 
 from clustermgtd.lab.aws.services import MotoServices
-from clustermgtd.lab.ec2.records import Ec2Event, EventKind
+from clustermgtd.lab.ec2.records import Ec2Event, EventKind, ScheduledEvent
 from clustermgtd.lab.ec2.scenario import Scenario
 
 QUEUE_MAX = 50_000
@@ -71,21 +73,67 @@ class EventBridge:
 
     def _entry(self, event: Ec2Event) -> dict[str, Any]:
         region, account = self._scenario.region, self._scenario.account
+        subject = f"instance/{event.instance_id}" if event.instance_id else f"capacity-reservation/{event.reservation}"
         return {
-            "Source": "aws.ec2",
+            "Source": "aws.health" if event.kind is EventKind.HEALTH else "aws.ec2",
             "DetailType": str(event.kind),
-            "Detail": json.dumps(detail_of(event)),
-            "Resources": [f"arn:aws:ec2:{region}:{account}:instance/{event.instance_id}"],
+            "Detail": json.dumps(detail_of(event, region)),
+            "Resources": [f"arn:aws:ec2:{region}:{account}:{subject}"],
             "Time": event.at,
         }
 
 
-def detail_of(event: Ec2Event) -> dict[str, str]:
-    """The `detail` of an EC2 event, as EventBridge carries it."""
+_HEALTH_CODES = {
+    "instance-reboot": "AWS_EC2_INSTANCE_REBOOT_MAINTENANCE_SCHEDULED",
+    "system-reboot": "AWS_EC2_SYSTEM_REBOOT_MAINTENANCE_SCHEDULED",
+    "system-maintenance": "AWS_EC2_INSTANCE_NETWORK_MAINTENANCE_SCHEDULED",
+    "instance-retirement": "AWS_EC2_PERSISTENT_INSTANCE_RETIREMENT_SCHEDULED",
+    "instance-stop": "AWS_EC2_INSTANCE_STOP_SCHEDULED",
+}
+"""AWS Health's names of EC2's event codes."""
+
+
+def detail_of(event: Ec2Event, region: str) -> dict[str, Any]:
+    """The `detail` of an event, as EventBridge carries it."""
     match event.kind:
         case EventKind.STATE_CHANGE:
             return {"instance-id": event.instance_id, "state": event.state}
         case EventKind.SPOT_INTERRUPTION:
-            return {"instance-id": event.instance_id, "instance-action": "terminate"}
+            return {"instance-id": event.instance_id, "instance-action": event.action}
         case EventKind.REBALANCE:
             return {"instance-id": event.instance_id}
+        case EventKind.RESERVATION_INTERRUPTION:
+            assert event.ends_at is not None
+            return {
+                "instance-id": event.instance_id,
+                "instance-action": event.action,
+                "instance-termination-time": _seconds(event.ends_at),
+            }
+        case EventKind.BLOCK_ENDING:
+            assert event.ends_at is not None
+            return {"capacity-reservation-id": event.reservation, "end-date": _seconds(event.ends_at)}
+        case EventKind.HEALTH:
+            assert event.scheduled is not None
+            return _health(event, event.scheduled, region)
+
+
+def _health(event: Ec2Event, scheduled: ScheduledEvent, region: str) -> dict[str, Any]:
+    code = _HEALTH_CODES[scheduled.code]
+    return {
+        "eventArn": f"arn:aws:health:{region}::event/EC2/{code}/{code}_{scheduled.id}",
+        "service": "EC2",
+        "eventTypeCode": code,
+        "eventTypeCategory": "scheduledChange",
+        "eventScopeCode": "ACCOUNT_SPECIFIC",
+        "startTime": formatdate(scheduled.not_before, usegmt=True),
+        "endTime": formatdate(scheduled.not_after, usegmt=True),
+        "lastUpdatedTime": formatdate(event.at, usegmt=True),
+        "statusCode": "upcoming",
+        "eventRegion": region,
+        "eventDescription": [{"language": "en_US", "latestDescription": scheduled.description}],
+        "affectedEntities": [{"entityValue": event.instance_id, "status": "PENDING"}],
+    }
+
+
+def _seconds(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -97,7 +97,10 @@ def _status_passes(status: InstanceStatus, filters: dict[str, tuple[str, ...]]) 
 def _status(s: InstanceStatus) -> Params:
     def check(status: str) -> Params:
         word = {"ok": "passed", "impaired": "failed"}.get(status, status)
-        return {"Status": status, "Details": [{"Name": "reachability", "Status": word}]}
+        detail: Params = {"Name": "reachability", "Status": word}
+        if word == "failed" and s.impaired_since:
+            detail = {**detail, "ImpairedSince": s.impaired_since}
+        return {"Status": status, "Details": [detail]}
 
     events = [
         {

@@ -138,13 +138,19 @@ class Lifecycle:
         """Any state but terminated -> terminated at once, as when the hardware dies."""
         self._end_now(record, now)
 
-    def warn(self, record: InstanceRecord, now: float, notice_s: float) -> None:
-        """Announce a spot interruption and end the instance `notice_s` later."""
-        self._outbox.append(Ec2Event(now, EventKind.SPOT_INTERRUPTION, record.id))
-        self._set_timer("reclaim", record.id, now + notice_s)
+    def warn(self, event: Ec2Event, notice_s: float) -> None:
+        """Announce an interruption and end the instance `notice_s` later; one that hibernates goes at once."""
+        self.announce(event)
+        if event.action == "hibernate":
+            record = self._store.get(event.instance_id)
+            assert record is not None
+            self.stop(record, event.at)
+        else:
+            self._set_timer("reclaim", event.instance_id, event.at + notice_s)
 
-    def recommend_rebalance(self, record: InstanceRecord, now: float) -> None:
-        self._outbox.append(Ec2Event(now, EventKind.REBALANCE, record.id))
+    def announce(self, event: Ec2Event) -> None:
+        """Tell it, and do nothing."""
+        self._outbox.append(event)
 
     def settle(self, now: float) -> None:
         """Make everything true that is due by `now`."""

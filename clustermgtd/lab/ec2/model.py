@@ -18,12 +18,14 @@ from clustermgtd.lab.ec2.records import (
     NO_TAGS,
     Ec2Error,
     Ec2Event,
+    EventKind,
     FleetReply,
     FleetRequest,
     InstanceRecord,
     Page,
     ReplyLost,
     RunRequest,
+    ScheduledEvent,
     StateChange,
 )
 from clustermgtd.lab.ec2.reservations import Reservations
@@ -265,14 +267,17 @@ class Ec2Model:
         """*lab*: the truth about those that are neither shutting down nor terminated."""
         return [r for r in self._store.records() if r.is_live]
 
-    def spot_reclaim(self, id: str, now: float, notice_s: float = 120.0) -> None:
-        """*lab*: EC2 takes a spot instance back, after a warning or (`notice_s` 0) without one."""
+    def spot_reclaim(self, id: str, now: float, notice_s: float = 120.0, action: str = "terminate") -> None:
+        """*lab*: EC2 takes a spot instance back, after a warning or (`notice_s` 0) without one.
+
+        With `action` `hibernate` it stops as soon as it was warned.
+        """
         now = self._settle(now)
         record = self.instance(id)
         if not record.is_live:
             return
         if notice_s > 0:
-            self._life.warn(record, now, notice_s)
+            self._life.warn(Ec2Event(now, EventKind.SPOT_INTERRUPTION, id, action=action), notice_s)
         else:
             self._life.end(record, now, "Server.SpotInstanceTermination", "Spot instance termination")
 
@@ -282,7 +287,26 @@ class Ec2Model:
 
     def recommend_rebalance(self, id: str, now: float) -> None:
         """*lab*: EC2 says that the instance is at elevated risk."""
-        self._life.recommend_rebalance(self.instance(id), self._settle(now))
+        now = self._settle(now)
+        self._life.announce(Ec2Event(now, EventKind.REBALANCE, self.instance(id).id))
+
+    def interrupt_reserved(self, id: str, now: float, notice_s: float = 120.0) -> None:
+        """*lab*: EC2 takes back an instance of an interruptible capacity reservation, after a warning."""
+        now = self._settle(now)
+        if self.instance(id).is_live:
+            event = Ec2Event(now, EventKind.RESERVATION_INTERRUPTION, id, ends_at=now + notice_s)
+            self._life.warn(event, notice_s)
+
+    def announce_block_end(self, reservation: str, ends_at: float, now: float) -> None:
+        """*lab*: EC2 warns that a capacity block ends; nothing is ended."""
+        event = Ec2Event(self._settle(now), EventKind.BLOCK_ENDING, "", reservation=reservation, ends_at=ends_at)
+        self._life.announce(event)
+
+    def schedule_event(self, id: str, event: ScheduledEvent, now: float) -> None:
+        """*lab*: a scheduled event, which DescribeInstanceStatus shows and AWS Health tells; EC2 does not act on it."""
+        now = self._settle(now)
+        self.statuses.schedule(self.instance(id).id, event)
+        self._life.announce(Ec2Event(now, EventKind.HEALTH, id, scheduled=event))
 
     def kill_instance(self, id: str, now: float) -> None:
         """*lab*: the instance dies without notice: terminated at once."""

@@ -250,22 +250,34 @@ class InstanceRecord:
 
 
 class EventKind(StrEnum):
-    """Kinds of EC2 event, by EventBridge's detail-type."""
+    """Kinds of event about instances, by EventBridge's detail-type."""
 
     STATE_CHANGE = "EC2 Instance State-change Notification"
     SPOT_INTERRUPTION = "EC2 Spot Instance Interruption Warning"
     REBALANCE = "EC2 Instance Rebalance Recommendation"
+    RESERVATION_INTERRUPTION = "EC2 Capacity Reservation Instance Interruption Warning"
+    BLOCK_ENDING = "Capacity Block Reservation Expiration Warning"
+    HEALTH = "AWS Health Event"
 
 
 @dataclass(frozen=True, slots=True)
 class Ec2Event:
-    """Something that EC2 tells EventBridge."""
+    """Something that AWS tells EventBridge."""
 
     at: float
     kind: EventKind
     instance_id: str
+    """Empty for the end of a capacity block."""
     state: str = ""
     """The new state, for a state change."""
+    action: str = "terminate"
+    """What an interruption does."""
+    reservation: str = ""
+    """The capacity block that ends."""
+    ends_at: float | None = None
+    """When the instance or the block ends, where the event says it."""
+    scheduled: ScheduledEvent | None = None
+    """What AWS Health announces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +309,8 @@ class InstanceStatus:
     """ok, impaired, initializing, insufficient-data or not-applicable."""
     instance: str
     events: tuple[ScheduledEvent, ...] = ()
+    impaired_since: float = 0.0
+    """0 if that is not said."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,12 @@ class Statuses:
 
     def __init__(self, store: InstanceStore) -> None:
         self._store = store
-        self._impaired: dict[str, tuple[str, str]] = {}
+        self._impaired: dict[str, tuple[str, str, float]] = {}
         self._events: dict[str, tuple[ScheduledEvent, ...]] = {}
 
-    def set(self, id: str, *, system: str = "ok", instance: str = "ok") -> None:
-        """Say what the two status checks find: ok, impaired or insufficient-data."""
-        self._impaired[id] = (system, instance)
+    def set(self, id: str, *, system: str = "ok", instance: str = "ok", since: float = 0.0) -> None:
+        """Say what the two status checks find: ok, impaired or insufficient-data; 0: since when is not said."""
+        self._impaired[id] = (system, instance, since)
 
     def schedule(self, id: str, event: ScheduledEvent) -> None:
         """Announce a scheduled event for an instance."""
@@ -36,10 +36,11 @@ class Statuses:
         return [self._status(record) for record in shown if all_states or record.state == "running"]
 
     def _status(self, record: InstanceRecord) -> InstanceStatus:
+        since = 0.0
         if record.state == "running":
-            system, instance = self._impaired.get(record.id, ("ok", "ok"))
+            system, instance, since = self._impaired.get(record.id, ("ok", "ok", 0.0))
         elif record.state == "pending":
             system = instance = "initializing"
         else:
             system = instance = "not-applicable"
-        return InstanceStatus(record, system, instance, self._events.get(record.id, ()))
+        return InstanceStatus(record, system, instance, self._events.get(record.id, ()), since)
