@@ -18,6 +18,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from clustermgtd import __version__
+from clustermgtd.adapters.aws.capacity_blocks import AwsBlocks
 from clustermgtd.adapters.aws.dynamodb_claim_store import DynamoDbClaimStore
 from clustermgtd.adapters.aws.ec2_fleet import PAGE_SIZE, Ec2Fleet
 from clustermgtd.adapters.aws.instance_status import AwsInstanceStatus
@@ -42,6 +43,8 @@ from clustermgtd.model.policy import Policy
 from clustermgtd.node.from_settings import agent_arguments
 from clustermgtd.node.user_data import user_data
 from clustermgtd.reconcile.background import CancelledAtTheEnd
+from clustermgtd.reconcile.block_book import BlockBook
+from clustermgtd.reconcile.block_log import BlockLog
 from clustermgtd.reconcile.boot_reports import BootReports
 from clustermgtd.reconcile.cleanup import Cleanup
 from clustermgtd.reconcile.gang_watch import GangWatch
@@ -80,6 +83,7 @@ from clustermgtd.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
+_Read = Callable[[Policy], Awaitable[None]]
 _START = RetryPolicy(attempts_max=20, deadline_s=120.0, first_delay_s=0.5, delay_max_s=10.0)
 
 
@@ -162,21 +166,21 @@ class Daemon:
         )
         self._metrics.governor.watch(fleet)
         self._buckets = fleet.buckets
-        scheduler = InstrumentedScheduler(
-            _scheduler(settings),
-            self._metrics,
-            self._clock,
-        )
+        scheduler = InstrumentedScheduler(_scheduler(settings), self._metrics, self._clock)
         ledger = Ledger(InstrumentedClaimStore(store, self._metrics, self._clock))
         status = Status(self._clock, self._notifier.status)
         boots = BootReports(store, self._metrics.boot_phase)
-        observers = Observers([LoopMetrics(self._metrics), GangWatch(self._metrics), status, boots, LeftAloneLog()])
+        observers = Observers(
+            [LoopMetrics(self._metrics), GangWatch(self._metrics), status, boots, BlockLog(), LeftAloneLog()]
+        )
         loop = Loop(fleet, scheduler, ledger, self._clock, observers, fleet)
         subnets = SubnetBook(AwsSubnets(session, self._clock))
         loop.subnets = subnets.subnets
         receiver = self._notice_receiver(session, loop, own.events)
         statuses = InstrumentedInstanceStatus(AwsInstanceStatus(session, self._clock), self._metrics, self._clock)
         watch = StatusWatch(statuses, loop.notices)
+        blocks = BlockBook(AwsBlocks(session), self._clock, own.capacity_blocks.refresh_seconds, loop.inbox.wake)
+        loop.blocks = blocks.reading
         self._metrics.watch_inbox(lambda: len(loop.inbox))
         self._metrics.watch_spool(lambda: sum(1 for _ in Path(own.hooks.spool_dir).glob("*.json")))
         self._configured = await self._start(session, store, ledger, settings)
@@ -184,7 +188,7 @@ class Daemon:
         # before the first tick, because EC2 refuses a launch into two subnets of one zone
         with suppress(ClustermgtdError):
             await subnets.read(self._configured.policy)
-        self._refreshers = self._background_reads(prices, quotas, subnets, watch, receiver)
+        self._refreshers = self._background_reads(prices, quotas, subnets, watch, receiver, blocks)
 
         gate = StartGate(
             scheduler, self._clock, own.slurm.start_gate.max_waiting, own.slurm.start_gate.deadline_seconds
@@ -253,19 +257,26 @@ class Daemon:
             log.warning("hold_time_long", queue=margin.queue, hold_s=margin.hold_s, detail=margin.hold_text)
 
     def _background_reads(
-        self, prices: PriceBook, quotas: QuotaWatch, subnets: SubnetBook, statuses: StatusWatch, notices: NoticeReceiver
+        self,
+        prices: PriceBook,
+        quotas: QuotaWatch,
+        subnets: SubnetBook,
+        statuses: StatusWatch,
+        notices: NoticeReceiver,
+        blocks: BlockBook,
     ) -> list[Refresher]:
         """What is read from AWS now and then, as far as the site wants it."""
         own = self._configured.settings.clustermgtd
         prices_s, quotas_s = own.prices.refresh_hours * 3600.0, own.quotas.refresh_hours * 3600.0
         status_s = own.events.status_seconds
-        kinds = (
+        kinds: tuple[tuple[Facts, _Read, float | Callable[[], float], bool], ...] = (
             (Facts.ON_DEMAND_PRICES, prices.read_on_demand, prices_s, own.prices.enabled),
             (Facts.SPOT_PRICES, prices.read_spot, prices_s, own.prices.enabled),
             (Facts.QUOTAS, quotas.read, quotas_s, own.quotas.enabled),
             (Facts.SUBNETS, subnets.read, own.offerings.subnet_refresh_seconds, True),
             (Facts.INSTANCE_STATUS, statuses.read, status_s, own.events.status_checks),
             (Facts.NOTICE_QUEUE, notices.read_depth, status_s, own.events.queue_url is not None),
+            (Facts.CAPACITY_BLOCKS, blocks.read, blocks.pause_s, True),
         )
         return [
             Refresher(facts, partial(self._read, read), period_s, self._clock, partial(self._metrics.facts_read, facts))
@@ -281,7 +292,7 @@ class Daemon:
 
         return Cleanup(store.confirm_term, lambda: leftovers.delete(needed, self._clock.now()), self._clock)
 
-    async def _read(self, read: Callable[[Policy], Awaitable[None]]) -> None:
+    async def _read(self, read: _Read) -> None:
         """`read` with the policy of this moment, which a reload may have changed."""
         await read(self._configured.policy)
 

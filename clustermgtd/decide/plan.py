@@ -17,6 +17,7 @@ from clustermgtd.decide.liveness import end_unwanted, help_nodes, still_ending
 from clustermgtd.decide.offerings import Availability
 from clustermgtd.decide.outcome import settled
 from clustermgtd.decide.requeue import freed, lifts, overtaken
+from clustermgtd.decide.reservations import Blocks
 from clustermgtd.decide.sync import is_awaited, missing_since, sync
 from clustermgtd.decide.waiting import withdrawals
 from clustermgtd.model.action import (
@@ -65,14 +66,18 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     if (held, gangs.short) != (offerings.held, offerings.short):
         offerings = replace(offerings, held=held, short=gangs.short)
     node_help = help_nodes(launches, snapshot, policy, gangs.waiting | gangs.given_up)
-    power_up = static_power_up(launches, snapshot, policy, availability)
+    blocks = Blocks.of(snapshot, policy)
+    power_up = blocks.power_up(static_power_up(launches, snapshot, policy, availability))
     wanted = gangs.wanted(unclaimed_demand(launches, snapshot, policy))
-    shaped = new_launches(wanted, snapshot, policy, availability, gangs)
+    outside = blocks.refusals(wanted, snapshot)
+    shaped = new_launches(blocks.launchable(wanted), snapshot, policy, availability, gangs)
     launches = asked_again(launches, shaped.nodes & gangs.again, snapshot.now)
     garbage, sightings = orphans(launches, snapshot, policy)
     node_actions = [
         *hold,
         *gangs.released,
+        *blocks.power_down,
+        *outside,
         *shaped.refused,
         *leaving,
         *node_help,
@@ -90,6 +95,9 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         *withdrawals(snapshot),
         *hold,
         *gangs.released,
+        *blocks.reservations,
+        *blocks.power_down,
+        *outside,
         *shaped.refused,
         *leaving,
         *node_help,
@@ -114,7 +122,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         freed_jobs=waiting | overtaken(hold, snapshot) | freed_now,
     )
     next_launch = snapshot.next_launch + len(shaped.starts)
-    return Plan(tuple(actions), memory, next_launch, offerings, way_out.left_alone, gangs.held)
+    return Plan(tuple(actions), memory, next_launch, offerings, way_out.left_alone, gangs.held, blocks.statuses)
 
 
 def _is_due(launch: Launch, snapshot: Snapshot, policy: Policy) -> bool:

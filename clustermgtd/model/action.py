@@ -8,6 +8,7 @@ from enum import StrEnum
 from clustermgtd.model.claim import Launch
 from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName
 from clustermgtd.model.offering_memory import OfferingMemory
+from clustermgtd.model.reservation import Reservation
 
 
 class Reason(StrEnum):
@@ -61,6 +62,10 @@ class Reason(StrEnum):
     """A state that we set ourselves is no longer needed."""
     JOB_FREED = "job-freed"
     """What the requeue hold protects against has passed."""
+    BLOCK_INACTIVE = "block-inactive"
+    """The nodes' capacity block has not started, or is over: EC2 launches nothing there."""
+    BLOCK_ENDING = "block-ending"
+    """The nodes' capacity block ends soon, or has ended."""
     ADDRESS = "address"
     """Slurm has to be told where the instance is."""
 
@@ -178,6 +183,22 @@ class LiftRequeueHold:
     reason: Reason = Reason.JOB_FREED
 
 
+@dataclass(frozen=True, slots=True)
+class SetReservation:
+    """Make a reservation of ours in Slurm, or change it, so that it is as given."""
+
+    reservation: Reservation
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteReservation:
+    """Delete a reservation of ours."""
+
+    name: str
+    reason: Reason = Reason.MARK_LIFTED
+
+
 Action = (
     RecordOfferings
     | RecordLaunch
@@ -193,4 +214,6 @@ Action = (
     | ReturnNodesToService
     | AssignAddresses
     | LiftRequeueHold
+    | SetReservation
+    | DeleteReservation
 )

@@ -15,4 +15,6 @@ JobId = NewType("JobId", int)
 QueueName = NewType("QueueName", str)
 ComputeResourceName = NewType("ComputeResourceName", str)
 SubnetId = NewType("SubnetId", str)
+CapacityReservationId = NewType("CapacityReservationId", str)
+"""EC2's id of a capacity reservation, which a capacity block is one kind of: `cr-0123456789abcdef0`."""
 InstanceType = NewType("InstanceType", str)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from clustermgtd.model.claim import AllocationStrategy, LaunchTemplate
 from clustermgtd.model.gang import GangPolicy
-from clustermgtd.model.ids import ComputeResourceName, NodeName, QueueName
+from clustermgtd.model.ids import CapacityReservationId, ComputeResourceName, NodeName, QueueName
 from clustermgtd.model.job import JobTag
 from clustermgtd.model.offering import Market, Offering
 from clustermgtd.model.price import Prices
@@ -93,6 +93,16 @@ class RebalancePolicy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class BlockPolicy:
+    """Compute resources that live in capacity blocks, and when those are left."""
+
+    of: Mapping[ComputeResourceKey, CapacityReservationId] = field(default_factory=dict)
+    """The block of each compute resource whose `CapacityType` is `CAPACITY_BLOCK`."""
+    drain_s: float = 2400.0
+    """Before a block's end: no job may run later than that."""
+
+
+@dataclass(frozen=True, slots=True)
 class PlacedNode:
     """Where a node name belongs."""
 
@@ -132,6 +142,7 @@ class Policy:
     interruption_lead_s: float = 120.0
     """Jobs are requeued this long before EC2 takes their instance, or when it is announced if that is later."""
     rebalance: RebalancePolicy = RebalancePolicy.IGNORE
+    blocks: BlockPolicy = BlockPolicy()
     job_tags: tuple[JobTag, ...] = ()
     """Facts about jobs that their instances are tagged with."""
     gangs: GangPolicy = GangPolicy()

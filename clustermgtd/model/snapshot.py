@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from clustermgtd.model.action import Action
+from clustermgtd.model.capacity_block import BlockReading, BlockStatus
 from clustermgtd.model.claim import Launch
 from clustermgtd.model.gang import HeldGang
 from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName, SubnetId
@@ -16,6 +17,7 @@ from clustermgtd.model.node import Node
 from clustermgtd.model.notice import Notices
 from clustermgtd.model.offering import Subnet
 from clustermgtd.model.offering_memory import OfferingMemory
+from clustermgtd.model.reservation import Reservation
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,10 @@ class Snapshot:
     """Those of the policy's offerings that could be read; may be some minutes old."""
     notices: Notices = field(default_factory=dict)
     """What AWS announced about live instances of ours. Hints: any of them may be missing, late or wrong by now."""
+    blocks: BlockReading = BlockReading()
+    """The newest reading of the policy's capacity blocks; may be some minutes old."""
+    reservations: Mapping[str, Reservation] = field(default_factory=dict)
+    """Slurm's, everybody's, by name; not read, and so empty, where there is no block and nothing of ours left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +89,5 @@ class Plan:
     """Nodes that jobs cannot use, or that nobody backs, and that are only reported."""
     gangs: tuple[HeldGang, ...] = ()
     """Jobs that came short: those that wait, and those that do not any more since this decision."""
+    blocks: tuple[BlockStatus, ...] = ()
+    """The policy's capacity blocks, by queue and id."""

@@ -9,6 +9,7 @@ from typing import Protocol
 from clustermgtd.model.ids import JobId, NodeName
 from clustermgtd.model.job import Job
 from clustermgtd.model.node import Node
+from clustermgtd.model.reservation import Reservation
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,23 @@ class Scheduler(Protocol):
 
     async def some_jobs(self, ids: Sequence[JobId]) -> Mapping[JobId, Job]:
         """Those jobs only; one that Slurm no longer knows is left out."""
+        ...
+
+    async def reservations(self) -> Mapping[str, Reservation]:
+        """Everybody's reservations, by name. One that has ended may be shown for some seconds.
+
+        Raises:
+            IncompleteObservationError: slurmctld did not answer whole and in time.
+        """
+        ...
+
+    async def reserve(self, reservation: Reservation) -> None:
+        """Make a reservation, or change the one of that name, so that it is as given: no job that would touch its time
+        starts on its nodes, and those that run there go on. It may overlap with others. A start in the past is now."""
+        ...
+
+    async def delete_reservation(self, name: str) -> None:
+        """Delete a reservation; one that does not exist is no error."""
         ...
 
     async def set_down(self, nodes: Iterable[NodeName], reason: str) -> None:

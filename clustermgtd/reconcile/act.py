@@ -21,6 +21,7 @@ from clustermgtd.errors import (
 from clustermgtd.model.action import (
     Action,
     AssignAddresses,
+    DeleteReservation,
     DrainNodes,
     HoldNodes,
     LiftRequeueHold,
@@ -31,6 +32,7 @@ from clustermgtd.model.action import (
     ReleaseNodes,
     ReturnNodesToService,
     SetNodesDown,
+    SetReservation,
     StartLaunch,
     TerminateInstances,
     WithdrawLaunch,
@@ -272,6 +274,19 @@ class Actor:
             case AssignAddresses(addresses):
                 await self._scheduler.assign_addresses(addresses)
                 log.info("addresses_assigned", nodes=fold([node for node, _ in addresses]))
+            case SetReservation(reservation, reason):
+                await self._scheduler.reserve(reservation)
+                log.info(
+                    "reservation_set",
+                    reservation=reservation.name,
+                    nodes=fold(reservation.nodes),
+                    starts_at=reservation.starts_at,
+                    ends_at=reservation.ends_at,
+                    reason=reason,
+                )
+            case DeleteReservation(name, reason):
+                await self._scheduler.delete_reservation(name)
+                log.info("reservation_deleted", reservation=name, reason=reason)
             case LiftRequeueHold(job, reason):
                 await self._scheduler.lift_requeue_hold(job)
                 log.info("requeue_hold_lifted", job_id=job, reason=reason)

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 import structlog
 
 from clustermgtd.decide.plan import decide
+from clustermgtd.decide.reservations import next_change
 from clustermgtd.errors import ClustermgtdError, FencedError
+from clustermgtd.model.capacity_block import BlockReading
 from clustermgtd.model.claim import ClaimState
 from clustermgtd.model.hostlist import fold
 from clustermgtd.model.ids import SubnetId
 from clustermgtd.model.offering import Subnet
 from clustermgtd.model.policy import Policy
+from clustermgtd.model.reservation import Reservation
 from clustermgtd.model.snapshot import Memory, Plan, Snapshot
 from clustermgtd.ports.clock import Clock
 from clustermgtd.ports.fleet import Fleet
@@ -76,6 +79,10 @@ class Loop:
         self.memory = Memory()
         self.subnets: Callable[[], Mapping[SubnetId, Subnet]] = dict
         """The newest reading of the subnets; none without one."""
+        self.blocks: Callable[[], BlockReading] = BlockReading
+        """The newest reading of the capacity blocks; none without one."""
+        self._has_reservations = True
+        """There may be reservations of ours in Slurm: those of a former daemon, at first."""
         self.ticks = 0
         self._is_stopping = False
 
@@ -144,14 +151,14 @@ class Loop:
         if self.actor.fatal is not None:
             raise self.actor.fatal
         await self._ledger.confirm()
-        snapshot = await self.observe()
+        snapshot = await self.observe(policy)
         plan = await _decided(snapshot, policy)
         self.memory = plan.memory
         self._ledger.next_launch = plan.next_launch
         await self.actor.apply(plan, group)
         return snapshot, plan
 
-    async def observe(self) -> Snapshot:
+    async def observe(self, policy: Policy) -> Snapshot:
         """Instances first, then Slurm, then our own records: see `Snapshot.instances`.
 
         Raises:
@@ -162,6 +169,7 @@ class Loop:
         instances = await self._fleet.instances()
         view = await self._scheduler.view()
         launches = self._ledger.launches
+        reservations = await self._reservations(policy)
         return Snapshot(
             now=self._clock.now(),
             nodes=view.nodes,
@@ -176,16 +184,27 @@ class Loop:
             offerings=self._ledger.offerings,
             subnets=self.subnets(),
             notices=self.notices.view(instances, launches),
+            blocks=self.blocks(),
+            reservations=reservations,
         )
+
+    async def _reservations(self, policy: Policy) -> Mapping[str, Reservation]:
+        """Slurm's, as long as one of them may be ours: a cluster without capacity blocks does not pay for the look."""
+        if not policy.blocks.of and not self._has_reservations:
+            return {}
+        found = await self._scheduler.reservations()
+        self._has_reservations = bool(policy.blocks.of) or any(one.is_ours for one in found.values())
+        return found
 
     def _pause(self, snapshot: Snapshot, plan: Plan, pace: Pace) -> float:
         if plan.actions:
             return pace.acted_s
-        ban_ends_in = max(pace.acted_s, plan.offerings.next_end(snapshot.now) - snapshot.now)
+        next_at = min(plan.offerings.next_end(snapshot.now), next_change(plan.blocks, snapshot.now))
+        time_does_in = max(pace.acted_s, next_at - snapshot.now)
         is_waiting = bool(plan.memory.freed_jobs or plan.gangs) or any(
             claim.state not in _SETTLED for launch in snapshot.launches.values() for claim in launch.claims
         )
-        return min(pace.waiting_s if is_waiting else pace.quiet_s, ban_ends_in)
+        return min(pace.waiting_s if is_waiting else pace.quiet_s, time_does_in)
 
 
 async def _decided(snapshot: Snapshot, policy: Policy) -> Plan:

@@ -17,7 +17,7 @@ RETRY_S = 900.0
 
 
 class Refresher:
-    """Calls `read` once in `period_s` seconds and whenever it is woken.
+    """Calls `read` once in `period_s` seconds, which may be asked for anew each time, and whenever it is woken.
 
     A failure is logged when it begins and when it ends, not each time. `done` is told the epoch second of each success.
     """
@@ -26,13 +26,13 @@ class Refresher:
         self,
         name: str,
         read: Callable[[], Awaitable[None]],
-        period_s: float,
+        period_s: float | Callable[[], float],
         clock: Clock,
         done: Callable[[float], None],
     ) -> None:
         self.name = name
         self._read = read
-        self._period_s = period_s
+        self._period_s = period_s if callable(period_s) else lambda: period_s
         self._clock = clock
         self._done = done
         self._wake = asyncio.Event()
@@ -47,7 +47,8 @@ class Refresher:
         while True:
             self._wake.clear()
             is_read = await self._try()
-            await self._pause(self._period_s if is_read else min(self._period_s, RETRY_S))
+            period_s = self._period_s()
+            await self._pause(period_s if is_read else min(period_s, RETRY_S))
 
     async def _try(self) -> bool:
         try:

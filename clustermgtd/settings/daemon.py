@@ -168,6 +168,16 @@ class Interruptions(Section):
     down; `replace` also drains busy ones, so that they power down when their jobs have ended."""
 
 
+class CapacityBlocks(Section):
+    """Compute resources with `CapacityType: CAPACITY_BLOCK`."""
+
+    drain_minutes: Annotated[float, Field(ge=0, le=1440)] = 40.0
+    """Before a block's end from when on no job may run on its nodes, and idle nodes are powered down, minutes. EC2
+    begins to end instances 30 minutes before the end."""
+    refresh_seconds: Annotated[float, Field(ge=5)] = 300.0
+    """Between two readings of the blocks' states, seconds; about a block's start they are read more often."""
+
+
 class Prices(Section):
     """What instances cost. A built-in table serves until AWS has answered, and where it cannot be asked."""
 
@@ -284,6 +294,7 @@ class Clustermgtd(Section):
     gangs: Gangs = Gangs()
     offerings: Offerings = Offerings()
     interruptions: Interruptions = Interruptions()
+    capacity_blocks: CapacityBlocks = CapacityBlocks()
     prices: Prices = Prices()
     quotas: Quotas = Quotas()
     events: Events = Events()

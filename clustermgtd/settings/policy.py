@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from clustermgtd.model.claim import AllocationStrategy, LaunchTemplate
-from clustermgtd.model.ids import InstanceType, SubnetId
+from clustermgtd.model.ids import CapacityReservationId, InstanceType, SubnetId
 from clustermgtd.model.offering import Market, Offering
 from clustermgtd.model.policy import (
     BanPolicy,
+    BlockPolicy,
     CapacityTier,
     ComputeResourceKey,
     ComputeResourcePolicy,
@@ -60,6 +61,7 @@ def build_policy(settings: Settings, templates: Mapping[TemplateKey, LaunchTempl
             holds_nodes=own.offerings.hold_nodes,
         ),
         tier_return_s=own.tier_return_seconds,
+        blocks=BlockPolicy(_blocks(settings), own.capacity_blocks.drain_minutes * 60.0),
         assigns_addresses=not own.slurm.cloud_reg_addrs,
         interruption_lead_s=own.interruptions.lead_seconds,
         rebalance=own.interruptions.rebalance,
@@ -75,6 +77,17 @@ def template_keys(settings: Settings) -> tuple[TemplateKey, ...]:
         for key, pair in _resources(settings).items()
         for number in range(len(settings.tiers_of(*pair)))
     )
+
+
+def _blocks(settings: Settings) -> dict[ComputeResourceKey, CapacityReservationId]:
+    """The capacity block of each compute resource that has its instances from one and from nowhere else."""
+    blocks: dict[ComputeResourceKey, CapacityReservationId] = {}
+    for key, pair in _resources(settings).items():
+        first, *others = settings.tiers_of(*pair)
+        is_bound = not others and _MARKETS[first.capacity_type] is Market.CAPACITY_BLOCK
+        if is_bound and first.reservation is not None:
+            blocks[key] = CapacityReservationId(first.reservation.id)
+    return blocks
 
 
 def template_specs(

@@ -26,6 +26,10 @@ def refuse_restart_only(old: Settings, new: Settings) -> None:
             before.offerings.subnet_refresh_seconds,
             after.offerings.subnet_refresh_seconds,
         ),
+        "Clustermgtd.CapacityBlocks.RefreshSeconds": (
+            before.capacity_blocks.refresh_seconds,
+            after.capacity_blocks.refresh_seconds,
+        ),
         "Clustermgtd.Prices": (before.prices, after.prices),
         "Clustermgtd.Quotas": (before.quotas, after.quotas),
         "Clustermgtd.Slurm": (before.slurm, after.slurm),

@@ -15,6 +15,7 @@ from clustermgtd.model.job import Job
 from clustermgtd.model.node import Node
 from clustermgtd.model.notice import Notices
 from clustermgtd.model.offering_memory import OfferingMemory
+from clustermgtd.model.reservation import Reservation
 from clustermgtd.ports.claim_store import ClaimStore, Term
 from clustermgtd.ports.clock import Clock
 from clustermgtd.ports.fleet import Fleet
@@ -82,6 +83,15 @@ class InstrumentedScheduler:
 
     async def some_jobs(self, ids: Sequence[JobId]) -> Mapping[JobId, Job]:
         return await self._observed("some_jobs", self._scheduler.some_jobs(ids))
+
+    async def reservations(self) -> Mapping[str, Reservation]:
+        return await self._observed("reservations", self._scheduler.reservations())
+
+    async def reserve(self, reservation: Reservation) -> None:
+        await self._observed("reserve", self._scheduler.reserve(reservation))
+
+    async def delete_reservation(self, name: str) -> None:
+        await self._observed("delete_reservation", self._scheduler.delete_reservation(name))
 
     async def set_down(self, nodes: Iterable[NodeName], reason: str) -> None:
         await self._observed("set_down", self._scheduler.set_down(nodes, reason))

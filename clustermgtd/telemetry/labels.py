@@ -11,6 +11,7 @@ from clustermgtd.decide.budget import BucketName
 from clustermgtd.model.action import (
     Action,
     AssignAddresses,
+    DeleteReservation,
     DrainNodes,
     HoldNodes,
     LiftRequeueHold,
@@ -22,10 +23,12 @@ from clustermgtd.model.action import (
     ReleaseNodes,
     ReturnNodesToService,
     SetNodesDown,
+    SetReservation,
     StartLaunch,
     TerminateInstances,
     WithdrawLaunch,
 )
+from clustermgtd.model.capacity_block import BlockPhase
 from clustermgtd.model.claim import ClaimState
 from clustermgtd.model.failure import REMEMBERED, FailureKind
 from clustermgtd.model.gang import GangEnd
@@ -64,6 +67,8 @@ class ActionKind(StrEnum):
     RETURN_NODES_TO_SERVICE = "return-nodes-to-service"
     ASSIGN_ADDRESSES = "assign-addresses"
     LIFT_REQUEUE_HOLD = "lift-requeue-hold"
+    SET_RESERVATION = "set-reservation"
+    DELETE_RESERVATION = "delete-reservation"
 
 
 ACTION_KINDS: Mapping[type[Action], ActionKind] = {
@@ -81,6 +86,8 @@ ACTION_KINDS: Mapping[type[Action], ActionKind] = {
     ReturnNodesToService: ActionKind.RETURN_NODES_TO_SERVICE,
     AssignAddresses: ActionKind.ASSIGN_ADDRESSES,
     LiftRequeueHold: ActionKind.LIFT_REQUEUE_HOLD,
+    SetReservation: ActionKind.SET_RESERVATION,
+    DeleteReservation: ActionKind.DELETE_RESERVATION,
 }
 
 
@@ -242,6 +249,7 @@ class Facts(StrEnum):
     SUBNETS = "subnets"
     INSTANCE_STATUS = "instance-status"
     NOTICE_QUEUE = "notice-queue"
+    CAPACITY_BLOCKS = "capacity-blocks"
 
 
 class NoticeOutcome(StrEnum):
@@ -263,6 +271,15 @@ class NoticeOutcome(StrEnum):
 
 NO_NOTICE = "none"
 """Of a message that announces nothing about instances."""
+
+
+class BlockEdge(StrEnum):
+    """A moment in the life of a capacity block."""
+
+    START = "start"
+    DRAIN = "drain"
+    """From here on no job of the queue may run."""
+    END = "end"
 
 
 TICK_OUTCOME = Label("outcome", tuple(TickOutcome))
@@ -289,6 +306,8 @@ BOOT_PHASE = Label("phase", tuple(BootPhase))
 FACTS = Label("facts", tuple(Facts))
 NOTICE_KIND = Label("kind", (*NoticeKind, NO_NOTICE))
 NOTICE_OUTCOME = Label("outcome", tuple(NoticeOutcome))
+BLOCK_PHASE = Label("phase", tuple(BlockPhase))
+BLOCK_EDGE = Label("edge", tuple(BlockEdge))
 QUOTA_CLASS = Label("class", tuple(QuotaClass))
 BUCKET = Label("bucket", tuple(BucketName))
 QUEUE = Label("queue", (), f"the queues of cluster.yaml, and `{OTHER_QUEUE}`")

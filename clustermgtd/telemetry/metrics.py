@@ -21,6 +21,7 @@ from clustermgtd.model.left_alone import LeftAlone
 from clustermgtd.model.offering import Market
 from clustermgtd.model.quota import QuotaKey, Quotas, VCpus
 from clustermgtd.telemetry import labels
+from clustermgtd.telemetry.block_metrics import BlockMetrics
 from clustermgtd.telemetry.declarations import Declarations
 from clustermgtd.telemetry.governor_metrics import GovernorMetrics
 from clustermgtd.telemetry.notice_metrics import NoticeMetrics
@@ -45,6 +46,7 @@ class Metrics:
         self._declare_hooks()
         self.governor = GovernorMetrics(self.declarations)
         self.notices = NoticeMetrics(self.declarations)
+        self.blocks = BlockMetrics(self.declarations, self._queue)
         self._start_at_zero()
 
     def _declare_loop(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -138,3 +139,58 @@ def test_a_scenario_file_may_hold_groups_and_reservations() -> None:
     )
     assert scenario.placement_groups == {"near": 8, "far": None}
     assert scenario.capacity_reservations == {"cr-1": ReservationSpec("c5.large", "us-east-1a", 2, targeted=True)}
+
+
+def a_block(ec2: Any, aws_endpoints: Any, starts_in_s: float, ends_in_s: float) -> tuple[str, str]:
+    """A capacity block of two instances, and a launch template that targets it."""
+    id, now = f"cr-{uuid.uuid4().hex}", time.time()
+    spec = ReservationSpec(
+        "p4d.24xlarge", "us-east-1a", 2, kind="capacity-block", starts_at=now + starts_in_s, ends_at=now + ends_in_s
+    )
+    aws_endpoints.model(lambda m: m.reservations.add(id, spec))
+    template = make_template(
+        ec2,
+        CapacityReservationSpecification={"CapacityReservationTarget": {"CapacityReservationId": id}},
+        InstanceMarketOptions={"MarketType": "capacity-block"},
+    )
+    return id, template
+
+
+def launch(ec2: Any, template: str) -> Any:
+    return ec2.create_fleet(**fleet(template, pool("p4d.24xlarge"), market="capacity-block"))
+
+
+@pytest.mark.parametrize(
+    ("starts_in_s", "ends_in_s", "code"),
+    [
+        (3600, 90_000, "InvalidCapacityReservationState.PendingActivation"),
+        (-90_000, -1, "CapacityReservationNotActive"),
+        (-90_000, 1700, "ReservationCapacityExceeded"),
+    ],
+)
+def test_a_capacity_block_gives_nothing_outside_of_its_time(
+    ec2: Any, aws_endpoints: Any, starts_in_s: float, ends_in_s: float, code: str
+) -> None:
+    _, template = a_block(ec2, aws_endpoints, starts_in_s, ends_in_s)
+    assert errors_of(launch(ec2, template)) == [("p4d.24xlarge", code)]
+
+
+def test_ec2_ends_a_capacity_blocks_instances_half_an_hour_before_its_end(ec2: Any, aws_endpoints: Any) -> None:
+    _, template = a_block(ec2, aws_endpoints, -3600, 1800 + 2)
+    ids = ids_of(launch(ec2, template))
+    assert len(ids) == 1
+    deadline = time.monotonic() + 20
+    while (shown := instances(ec2, InstanceIds=ids)[0])["State"]["Name"] in ("pending", "running"):
+        assert time.monotonic() < deadline, "the instance outlived its block"
+        time.sleep(0.1)
+    assert shown["StateReason"]["Code"] == "Server.CapacityBlockEnded"
+
+
+def test_reservations_are_shown_in_pages(ec2: Any, aws_endpoints: Any) -> None:
+    ids = sorted(a_block(ec2, aws_endpoints, -60, 90_000)[0] for _ in range(5))
+    pages = ec2.get_paginator("describe_capacity_reservations").paginate(
+        CapacityReservationIds=ids, PaginationConfig={"PageSize": 2}
+    )
+    shown = [[one["CapacityReservationId"] for one in page["CapacityReservations"]] for page in pages]
+    assert [len(page) for page in shown] == [2, 2, 1]
+    assert sorted(id for page in shown for id in page) == ids

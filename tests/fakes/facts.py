@@ -1,11 +1,12 @@
-"""Slow facts behind the ports `PriceSource` and `QuotaSource`."""
+"""Slow facts behind the ports `PriceSource`, `QuotaSource` and `BlockSource`."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from clustermgtd.model.ids import InstanceType, SubnetId
+from clustermgtd.model.capacity_block import CapacityBlock
+from clustermgtd.model.ids import CapacityReservationId, InstanceType, SubnetId
 from clustermgtd.model.quota import QuotaKey, Quotas
 from tests.fakes.faults import Faults
 
@@ -48,3 +49,18 @@ class FakeQuotaSource:
     async def quotas(self, keys: Collection[QuotaKey]) -> Quotas:
         with self.faults.around("quotas"):
             return {key: limit for key, limit in self.limits.items() if key in keys}
+
+
+@dataclass
+class FakeBlockSource:
+    """Capacity blocks as a test has them."""
+
+    known: dict[CapacityReservationId, CapacityBlock] = field(default_factory=dict)
+    faults: Faults = field(default_factory=Faults)
+    """By method: `blocks`."""
+    asked: list[Collection[CapacityReservationId]] = field(default_factory=list)
+
+    async def blocks(self, ids: Collection[CapacityReservationId]) -> Mapping[CapacityReservationId, CapacityBlock]:
+        self.asked.append(ids)
+        with self.faults.around("blocks"):
+            return {id: block for id, block in self.known.items() if id in ids}

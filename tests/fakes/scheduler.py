@@ -7,13 +7,14 @@ still until `advance`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from clustermgtd.errors import ConflictError, NotFoundError, PermanentError
 from clustermgtd.model import hostlist
 from clustermgtd.model.ids import JobId, NodeName, QueueName
 from clustermgtd.model.job import Job
 from clustermgtd.model.node import Node, NodeBase, NodeFlag
+from clustermgtd.model.reservation import Reservation
 from clustermgtd.ports.scheduler import SchedulerView
 from tests.fakes.faults import Faults
 
@@ -58,6 +59,8 @@ class FakeJob:
     ends_at: float = 0.0
     restarts: int = 0
     account: str = ""
+    limit_s: float = float("inf")
+    """Its time limit."""
 
     def shown(self, now: float) -> Job:
         reason = "None"
@@ -93,6 +96,7 @@ class FakeScheduler:
             NodeName(name): FakeNode(NodeName(name), QueueName(queue), address=name, hostname=name) for name in nodes
         }
         self._jobs: dict[JobId, FakeJob] = {}
+        self._reservations: dict[str, Reservation] = {}
 
     # the port
 
@@ -110,6 +114,23 @@ class FakeScheduler:
     async def some_jobs(self, ids: Sequence[JobId]) -> Mapping[JobId, Job]:
         with self.faults.around("some_jobs"):
             return {i: self._jobs[i].shown(self.now) for i in ids if i in self._jobs}
+
+    async def reservations(self) -> Mapping[str, Reservation]:
+        with self.faults.around("reservations"):
+            return dict(self._reservations)
+
+    async def reserve(self, reservation: Reservation) -> None:
+        with self.faults.around("reserve"):
+            self._raise_unknown(reservation.nodes)
+            known = self._reservations.get(reservation.name)
+            starts_at = max(reservation.starts_at, self.now)
+            if known is not None and max(known.starts_at, reservation.starts_at) <= self.now:
+                starts_at = known.starts_at
+            self._reservations[reservation.name] = replace(reservation, starts_at=starts_at)
+
+    async def delete_reservation(self, name: str) -> None:
+        with self.faults.around("delete_reservation"):
+            self._reservations.pop(name, None)
 
     async def set_down(self, nodes: Iterable[NodeName], reason: str) -> None:
         with self.faults.around("set_down"):
@@ -194,9 +215,9 @@ class FakeScheduler:
 
     # what users, nodes and time do
 
-    def submit(self, size: int, *, seconds: float = 60.0, account: str = "") -> JobId:
+    def submit(self, size: int, *, seconds: float = 60.0, account: str = "", limit_s: float = float("inf")) -> JobId:
         queue = next(iter(self._nodes.values())).queue
-        job = FakeJob(JobId(len(self._jobs) + 1), queue, size, seconds, account=account)
+        job = FakeJob(JobId(len(self._jobs) + 1), queue, size, seconds, account=account, limit_s=limit_s)
         self._jobs[job.id] = job
         return job.id
 
@@ -219,6 +240,7 @@ class FakeScheduler:
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
+        self._reservations = {n: kept for n, kept in self._reservations.items() if kept.ends_at > self.now}
         self._end_jobs()
         self._run_timers()
         self._schedule()
@@ -254,7 +276,7 @@ class FakeScheduler:
 
     def _schedule(self) -> None:
         for job in self._jobs.values():
-            free = [node for node in self._nodes.values() if self._is_available(node)]
+            free = [node for node in self._nodes.values() if self._is_available(node) and not self._is_kept(node, job)]
             free.sort(key=lambda node: (_F.POWERED_DOWN in node.flags, _F.POWERING_UP in node.flags))
             if job.state != "PENDING" or job.begin_at > self.now or len(free) < job.size:
                 continue
@@ -268,6 +290,13 @@ class FakeScheduler:
     def _is_available(node: FakeNode) -> bool:
         barred = {_F.POWER_DOWN, _F.POWERING_DOWN, _F.DRAIN}
         return node.job is None and not node.is_down and not node.flags & barred
+
+    def _is_kept(self, node: FakeNode, job: FakeJob) -> bool:
+        """A reservation touches the time that the job may take."""
+        return any(
+            node.name in kept.nodes and kept.starts_at < self.now + job.limit_s and kept.ends_at > self.now
+            for kept in self._reservations.values()
+        )
 
     def _suspend(self) -> None:
         suspended = []

@@ -17,6 +17,7 @@ from clustermgtd.lab.ec2.records import (
     FleetRequest,
     InstanceRecord,
     MarketOptions,
+    TemplateRef,
 )
 from clustermgtd.lab.ec2.scenario import Faults, Scenario
 from clustermgtd.model.claim import Launch, LaunchedInstance, LaunchError, LaunchResult, TerminateResult
@@ -34,6 +35,8 @@ class Cloud:
     def __init__(self, scenario: Scenario, rng: random.Random) -> None:
         self._rng = rng
         self.model = Ec2Model(scenario, rng)
+        self.templates: dict[str, TemplateRef] = {}
+        """By the name that policies use; others have no template."""
         self.refuses_until = 0.0
         """Somebody broke the permissions: launches are refused for good until then, replays of lost calls too."""
 
@@ -54,7 +57,7 @@ class Cloud:
             reply = self.model.create_fleet(
                 FleetRequest(
                     total=request.count,
-                    configs=(FleetConfig(None, overrides),),
+                    configs=(FleetConfig(self.templates.get(request.template.id), overrides),),
                     default_market=request.market,
                     on_demand=options,
                     spot=options,

@@ -20,6 +20,7 @@ OPERATOR_REASONS = ("bad dimm", "operator: broken fan")
 def check_after_step(world: World) -> None:
     """Safety of the state: no leak, no double backing, no ban without an end."""
     check_bans(world)
+    world.blocks.check(world)
     launches = list(world.table.items.values())
     live = world.cloud.live()
     named = {c.instance: c for launch in launches for c in launch.claims if c.instance and c.holds_instance}

@@ -20,6 +20,7 @@ from clustermgtd.model.instance import Instance
 from clustermgtd.model.job import Job
 from clustermgtd.model.node import Node
 from clustermgtd.model.offering_memory import OfferingMemory
+from clustermgtd.model.reservation import Reservation
 from clustermgtd.model.snapshot import Plan, Snapshot
 from clustermgtd.ports.claim_store import Term
 from clustermgtd.ports.scheduler import SchedulerView
@@ -140,6 +141,20 @@ class WorldScheduler:
     async def some_jobs(self, ids: Sequence[JobId]) -> Mapping[JobId, Job]:
         return {i: self._slurm.jobs[i].view(self._slurm.now) for i in ids if i in self._slurm.jobs}
 
+    async def reservations(self) -> Mapping[str, Reservation]:
+        await self._latency()
+        return dict(self._slurm.reservations)
+
+    async def reserve(self, reservation: Reservation) -> None:
+        self._world.blocks.check_name(reservation.name)
+        self._slurm.reserve(reservation)
+        await self._latency()
+
+    async def delete_reservation(self, name: str) -> None:
+        self._world.blocks.check_name(name)
+        self._slurm.delete_reservation(name)
+        await self._latency()
+
     async def set_down(self, nodes: Iterable[NodeName], reason: str) -> None:
         await self._update(nodes, lambda name: self._slurm.set_down(name, reason))
 
@@ -189,6 +204,7 @@ class Checks:
         for action in plan.actions:
             if isinstance(action, StartLaunch) and action.launch.version == 0:
                 self._world.market.check(action.launch, self._world.mark_seen_after_s)
+                self._world.blocks.check_launch(action.launch, self._world)
         self.quiet = 0 if plan.actions else self.quiet + 1
 
     def tick_failed(self, error: Exception, duration_s: float) -> None:
@@ -238,6 +254,8 @@ async def _daemon(world: World, checks: Checks) -> None:
     )
     loop = Loop(fleet, CheckedScheduler(world), ledger, clock, checks, fleet)
     loop.subnets = world.subnets
+    world.blocks.forget_reading()
+    loop.blocks = lambda: world.blocks.reading(world)
     try:
         await loop.run(lambda: world.market.policy(world.policy), Pace)
     except* FencedError:

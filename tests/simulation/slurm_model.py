@@ -5,11 +5,12 @@ Modelled after what release 22.05.8 was seen to do (docs/reference/slurm-facts.m
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from clustermgtd.model.ids import JobId, NodeName, QueueName
 from clustermgtd.model.job import Job
 from clustermgtd.model.node import Node, NodeBase, NodeFlag
+from clustermgtd.model.reservation import Reservation
 
 F = NodeFlag
 REQUEUE_HOLD_S = 121.0
@@ -73,6 +74,7 @@ class SimJob:
     begin_at: float = 0.0
     ends_at: float = 0.0
     restarts: int = 0
+    limit: float = float("inf")
 
     def view(self, now: float) -> Job:
         held = self.state == "PENDING" and self.begin_at > now
@@ -99,15 +101,16 @@ class SimSlurm:
     now: float = 0.0
     nodes: dict[NodeName, SimNode] = field(default_factory=dict)
     jobs: dict[JobId, SimJob] = field(default_factory=dict)
+    reservations: dict[str, Reservation] = field(default_factory=dict)
 
     def view(self) -> tuple[dict[NodeName, Node], dict[JobId, Job]]:
         nodes = {name: node.view() for name, node in sorted(self.nodes.items())}
         jobs = {i: j.view(self.now) for i, j in sorted(self.jobs.items()) if j.state not in ("COMPLETED", "CANCELLED")}
         return nodes, jobs
 
-    def submit(self, queue: QueueName, size: int, duration: float) -> JobId:
+    def submit(self, queue: QueueName, size: int, duration: float, limit: float = float("inf")) -> JobId:
         job_id = JobId(len(self.jobs) + 1)
-        self.jobs[job_id] = SimJob(job_id, queue, size, duration)
+        self.jobs[job_id] = SimJob(job_id, queue, size, duration, limit=limit)
         return job_id
 
     def cancel(self, job_id: JobId) -> None:
@@ -120,6 +123,7 @@ class SimSlurm:
 
     def advance(self, now: float) -> None:
         self.now = now
+        self.reservations = {name: one for name, one in self.reservations.items() if one.ends_at > now}
         for job in self.jobs.values():
             if job.state == "RUNNING" and job.ends_at <= now:
                 self._release(job)
@@ -145,7 +149,7 @@ class SimSlurm:
             if now - node.silent_since >= self.slurmd_timeout:
                 self._requeue_on(node, now)
                 node.is_down, node.reason = True, "Not responding"
-        elif node.power == "up" and node.job is None and not node.is_down:
+        elif node.power == "up" and node.job is None and (node.is_power_down_asked or not node.is_down):
             idle_out = not node.is_static and now - node.idle_since >= self.suspend_time
             if node.is_power_down_asked or idle_out:
                 self._suspend(node, now)
@@ -161,6 +165,7 @@ class SimSlurm:
             if job.state != "PENDING" or job.begin_at > now:
                 continue
             free = [n for n in self.nodes.values() if n.queue == job.queue and self._is_available(n)]
+            free = [n for n in free if not self._is_kept(n, job)]
             free.sort(key=lambda n: (n.power != "up", n.power != "powering-up", n.name))
             if len(free) < job.size:
                 continue
@@ -179,6 +184,13 @@ class SimSlurm:
             and not node.is_unavailable
             and node.power in ("up", "down", "powering-up")
             and (node.power != "up" or node.responds)
+        )
+
+    def _is_kept(self, node: SimNode, job: SimJob) -> bool:
+        """A reservation touches the time that the job may take."""
+        return any(
+            node.name in one.nodes and one.starts_at < self.now + job.limit and one.ends_at > self.now
+            for one in self.reservations.values()
         )
 
     def _power_up(self, node: SimNode, now: float) -> None:
@@ -253,6 +265,16 @@ class SimSlurm:
         if node.is_draining:
             node.is_draining, node.reason = False, ""
             node.is_silent = node.power == "down"
+
+    def reserve(self, wanted: Reservation) -> None:
+        known = self.reservations.get(wanted.name)
+        starts_at = max(wanted.starts_at, self.now)
+        if known is not None and max(known.starts_at, wanted.starts_at) <= self.now:
+            starts_at = known.starts_at
+        self.reservations[wanted.name] = replace(wanted, starts_at=starts_at)
+
+    def delete_reservation(self, name: str) -> None:
+        self.reservations.pop(name, None)
 
     def lift_requeue_hold(self, job_id: JobId) -> None:
         job = self.jobs[job_id]

@@ -20,6 +20,7 @@ from clustermgtd.lab.ec2.scenario import Faults, ReservationSpec, Scenario
 from clustermgtd.model.action import (
     Action,
     AssignAddresses,
+    DeleteReservation,
     DrainNodes,
     HoldNodes,
     LiftRequeueHold,
@@ -30,6 +31,7 @@ from clustermgtd.model.action import (
     ReleaseNodes,
     ReturnNodesToService,
     SetNodesDown,
+    SetReservation,
     StartLaunch,
     TerminateInstances,
     WithdrawLaunch,
@@ -51,6 +53,7 @@ from clustermgtd.model.node import HOLD_MARK, REASON_PREFIX
 from clustermgtd.model.offering import Market, Offering, Subnet
 from clustermgtd.model.offering_memory import OfferingMemory
 from clustermgtd.model.policy import (
+    BlockPolicy,
     CapacityTier,
     ComputeResourceKey,
     ComputeResourcePolicy,
@@ -60,6 +63,7 @@ from clustermgtd.model.policy import (
 )
 from clustermgtd.model.snapshot import Memory, Plan, Snapshot
 from tests.simulation.announcements import Announcements
+from tests.simulation.blocks import BlockWorld, shown_reservations
 from tests.simulation.cloud import TOKEN_TAG, Cloud
 from tests.simulation.invariants import check_after_step, check_gangs, check_node_update, check_termination
 from tests.simulation.kept_gangs import GANG_BUGS, Watch, gang_policy
@@ -80,6 +84,7 @@ BUGS = frozenset(
         "refusals-believed",
         "warnings-ignored",
         *GANG_BUGS,
+        "blocks-ignored",
     }
 )
 """Mistakes that can be planted to see the simulation catch them."""
@@ -136,12 +141,14 @@ class World:
         self.is_healed = False
         rng = self.rng
         self.read_lag = rng.choice([0.0, 5.0, 20.0, 60.0])
+        self.blocks = BlockWorld(seed, START)
         self.scenario = Scenario(
             pools=self._pools(),
             subnets=region_subnets(rng),
             not_offered=frozenset(rng.choice([(), (("m5.large", "us-east-1b"),), (("c5.large", "us-east-1b"),)])),
             quotas=rng.choice([{}, {"on-demand": 8}, {"spot": 6, "on-demand": 20}]),
-            capacity_reservations=_RESERVATIONS[self.seed % len(_RESERVATIONS)],
+            capacity_reservations={**_RESERVATIONS[self.seed % len(_RESERVATIONS)], **self.blocks.specs()},
+            block_reclaim_s=self.blocks.reclaim_s,
             boot_delay_s=rng.choice([1.0, 20.0, 60.0]),
             boot_jitter_s=rng.choice([0.0, 30.0]),
             read_lag_s=self.read_lag,
@@ -165,6 +172,7 @@ class World:
             ),
         )
         self.cloud = Cloud(self.scenario, rng)
+        self.blocks.use(self)
         self.limits = self._limits()
         self.slurm = SimSlurm(
             resume_timeout=rng.choice([120.0, 600.0]),
@@ -173,7 +181,9 @@ class World:
             now=self.now,
         )
         self.announcements = Announcements(seed)
-        self.policy = self._policy()
+        self.policy = self.blocks.policy(self._policy())
+        for node, placed in self.policy.nodes.items():
+            self.slurm.nodes[node] = SimNode(node, placed.key.queue, placed.is_static)
         self.market = PriceMarket(rng, [SubnetId(s) for s in sorted(self.scenario.subnets)[:2]], self.now)
         self.market.is_ignored = "prices-ignored" in bugs
         self.table = Table()
@@ -245,8 +255,6 @@ class World:
                 nodes[NodeName(f"{queue}-st-{name}-{n}")] = PlacedNode(key, is_static=True)
             for n in range(1, rng.choice([3, 8]) + 1):
                 nodes[NodeName(f"{queue}-dy-{name}-{n}")] = PlacedNode(key, is_static=False)
-        for node, placed in nodes.items():
-            self.slurm.nodes[node] = SimNode(node, placed.key.queue, placed.is_static)
         return Policy(
             compute_resources,
             nodes,
@@ -314,6 +322,7 @@ class World:
                 self.slurm.register(node, instance)
 
     def users(self) -> None:
+        self.blocks.users(self)
         rng = self.rng
         if self.is_healed or rng.random() > 0.2:
             return
@@ -382,6 +391,7 @@ class World:
     def start_daemon(self) -> None:
         """A fresh process: what it knows is what the table knows."""
         self.daemon = Daemon(self.table.begin_term(), self.table.open_launches(), self.table.offerings)
+        self.blocks.forget_reading()
 
     # the daemon
 
@@ -441,8 +451,12 @@ class World:
             offerings=replace(daemon.offerings, bans=()) if "bans-ignored" in self.bugs else daemon.offerings,
             subnets=self.subnets(),
             notices={} if "warnings-ignored" in self.bugs else self.announcements.notices(self),
+            blocks=self.blocks.reading(self),
+            reservations=shown_reservations(self),
         )
         policy = self.watch.believed(self, self.market.policy(self.policy))
+        if "blocks-ignored" in self.bugs:
+            policy = replace(policy, blocks=BlockPolicy())
         self.shown = instances
         self.watch.before_decision(self)
         plan = decide(snapshot, policy)
@@ -508,6 +522,8 @@ class World:
             case StartLaunch(launch, reason):
                 check_launch(self, action, self.subnets())
                 self.counts[reason] += 1
+                if launch.version == 0:
+                    self.blocks.check_launch(launch, self)
                 self._start_launch(daemon, launch)
             case WithdrawLaunch(token):
                 self._withdraw(daemon, token)
@@ -537,6 +553,7 @@ class World:
                     self.slurm.release(name)
             case PowerDownNodes(nodes):
                 check_node_update(self, nodes, action)
+                self.blocks.check_power_down(action, self)
                 for name in nodes:
                     self.slurm.power_down(name)
             case PowerUpNodes(nodes):
@@ -547,6 +564,12 @@ class World:
                 check_node_update(self, nodes, action)
                 for name in nodes:
                     self.slurm.return_to_service(name)
+            case SetReservation(reservation):
+                self.blocks.check_name(reservation.name)
+                self.slurm.reserve(reservation)
+            case DeleteReservation(name):
+                self.blocks.check_name(name)
+                self.slurm.delete_reservation(name)
             case LiftRequeueHold(job):
                 self.slurm.lift_requeue_hold(job)
             case AssignAddresses(addresses):
@@ -616,6 +639,7 @@ class World:
         self.rival = None
         self.cloud.end_trouble(self.now)
         self.market.forget(self.now)
+        self.blocks.end_trouble(self)
         self.subnets_read_at = None
         for kind, zone, market in self.scenario.pools:
             self.cloud.model.set_capacity(kind, zone, market, None)
@@ -653,14 +677,15 @@ class World:
         """What keeps the world from being as everybody wants it."""
         jobs = [j for j in self.slurm.jobs.values() if j.state not in ("COMPLETED", "CANCELLED")]
         nodes = list(self.slurm.nodes.values())
-        static = {n.name for n in self.slurm.nodes.values() if n.is_static}
+        static = {n.name for n in nodes if n.is_static and self.blocks.has_instances(n.name, self)}
         live = self.cloud.live()
         return [
             *(f"job {j.id} is {j.state}" for j in jobs),
             *(f"{n.name} is held" for n in nodes if n.is_draining),
             *(f"{n.name} does not respond" for n in nodes if n.is_silent),
-            *(f"{n.name} is {n.power}" for n in nodes if n.is_static and n.power != "up"),
-            *(f"{n.name} is {n.power}" for n in nodes if not n.is_static and n.power != "down"),
+            *(f"{n.name} is {n.power}" for n in nodes if n.name in static and n.power != "up"),
+            *(f"{n.name} is {n.power}" for n in nodes if n.name not in static and n.power != "down"),
+            *self.blocks.unsettled(self),
             *([f"{len(live)} live instances for {len(static)} static nodes"] if len(live) != len(static) else []),
             *(
                 f"claim of {c.node} is {c.state}"

@@ -7,8 +7,10 @@ import ipaddress
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
+from clustermgtd.adapters.slurm import reservations
 from clustermgtd.adapters.slurm.complaints import INVALID_JOB, INVALID_NODE, INVALID_STATE, complaint
 from clustermgtd.adapters.slurm.parsing import JOB_FORMAT, ParsedNodes, parse_jobs, parse_nodes
 from clustermgtd.adapters.slurm.program import Answer, run_program
@@ -24,6 +26,7 @@ from clustermgtd.model import hostlist
 from clustermgtd.model.ids import JobId, NodeName
 from clustermgtd.model.job import Job
 from clustermgtd.model.node import PARKED_ADDRESS, Node, NodeBase
+from clustermgtd.model.reservation import Reservation
 from clustermgtd.ports.scheduler import SchedulerView
 
 UPDATE_NODES_MAX = 5_000
@@ -86,6 +89,23 @@ class CommandLineScheduler:
             jobs = await self._read_jobs(batch)
             found |= {job: jobs[job] for job in batch if job in jobs}
         return found
+
+    async def reservations(self) -> Mapping[str, Reservation]:
+        """All of them."""
+        answer = await self._ask("scontrol", "-o", "show", "reservation")
+        if reservations.says_none(_said(answer)):
+            return {}
+        if answer.exit_code:
+            raise _incomplete("scontrol", answer)
+        return reservations.parse_reservations(answer.output)
+
+    async def reserve(self, reservation: Reservation) -> None:
+        """`scontrol create reservation`, or `update` if there is one of that name."""
+        await reservations.reserve(reservation, time.time(), partial(self._run, "scontrol"))
+
+    async def delete_reservation(self, name: str) -> None:
+        """`scontrol delete`."""
+        await reservations.delete(name, partial(self._run, "scontrol"))
 
     async def set_down(self, nodes: Iterable[NodeName], reason: str) -> None:
         """DOWN with `reason`.
@@ -257,7 +277,7 @@ class CommandLineScheduler:
                 output_max=_OUTPUT_MAX,
             )
         except TransientError as error:
-            if argv[0] == "update":
+            if argv[0] in ("create", "delete", "update"):
                 raise
             raise IncompleteObservationError(str(error)) from error
 

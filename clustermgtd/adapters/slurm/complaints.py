@@ -14,11 +14,18 @@ from clustermgtd.errors import (
 INVALID_NODE = "Invalid node name specified"
 INVALID_STATE = "Invalid node state specified"
 INVALID_JOB = "Invalid job id specified"
+DUPLICATE_RESERVATION = "Duplicate reservation name"
+STARTED_RESERVATION = "Reservation already started"
+INVALID_RESERVATION = "Requested reservation is invalid"
 
 _TABLE: tuple[tuple[str, type[ClustermgtdError]], ...] = (
     (INVALID_NODE, NotFoundError),
     (INVALID_STATE, ConflictError),
     (INVALID_JOB, NotFoundError),
+    (DUPLICATE_RESERVATION, ConflictError),
+    (STARTED_RESERVATION, ConflictError),
+    (INVALID_RESERVATION, NotFoundError),
+    ("Requested reservation is in use", ConflictError),
     ("Job has already finished", NotFoundError),
     ("Job/step already completing or completed", NotFoundError),
     ("Job is no longer pending execution", ConflictError),

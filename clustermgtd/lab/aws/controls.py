@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from clustermgtd.lab.ec2.buckets import REQUEST_BUCKETS, RESOURCE_BUCKETS, Bucket
 from clustermgtd.lab.ec2.model import Ec2Model
 from clustermgtd.lab.ec2.records import Ec2Error, ScheduledEvent
+from clustermgtd.lab.ec2.scenario import ReservationSpec
 
 
 class _Strict(BaseModel):
@@ -42,6 +43,19 @@ class _SetCapacity(_Strict):
     zone: str
     market: Literal["on-demand", "spot"] = "on-demand"
     capacity: Annotated[int, Field(ge=0)] | None = None
+
+
+class _SetReservation(_Strict):
+    """A capacity reservation; without a type EC2 forgets it."""
+
+    id: Annotated[str, Field(pattern=r"^cr-[0-9a-z]+$")]
+    instance_type: str = ""
+    zone: str = ""
+    count: Annotated[int, Field(ge=1)] = 1
+    targeted: bool = False
+    kind: Literal["default", "capacity-block"] = "default"
+    starts_at: Annotated[float, Field(ge=0)] = 0.0
+    ends_at: Annotated[float, Field(ge=0)] | None = None
 
 
 class _Throttle(_Strict):
@@ -93,6 +107,7 @@ class Controls:
             "reservation-interrupt": (_Interrupt, self._interrupt),
             "block-ending": (_BlockEnd, self._block_end),
             "set-capacity": (_SetCapacity, self._set_capacity),
+            "set-reservation": (_SetReservation, self._set_reservation),
             "throttle": (_Throttle, self._throttle),
             "console": (_Console, self._console),
             "status": (_Status, self._status),
@@ -130,6 +145,12 @@ class Controls:
 
     def _set_capacity(self, p: _SetCapacity, _: float) -> None:
         self._model.set_capacity(p.instance_type, p.zone, p.market, p.capacity)
+
+    def _set_reservation(self, p: _SetReservation, _: float) -> None:
+        if p.instance_type:
+            self._model.reservations.add(p.id, ReservationSpec(**p.model_dump(exclude={"id"})))
+        else:
+            self._model.reservations.remove(p.id)
 
     def _throttle(self, p: _Throttle, now: float) -> None:
         self._model.set_bucket(p.kind, p.bucket, None if p.size is None else Bucket(p.size, p.refill_per_s), now)

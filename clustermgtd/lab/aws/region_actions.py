@@ -179,8 +179,8 @@ def describe_instance_types(model: Ec2Model, p: Params, now: float) -> Params:
         if name not in facts:
             raise Ec2Error("InvalidParameterValue", f"The filter '{name}' is invalid")
         items = [i for i in items if any(accepts(values, f) for f in facts[name](i))]
-    page, token = _page(items, p)
-    return {"InstanceTypes": page, "NextToken": token}
+    shown, token = page(items, p)
+    return {"InstanceTypes": shown, "NextToken": token}
 
 
 def describe_instance_type_offerings(model: Ec2Model, p: Params, now: float) -> Params:
@@ -205,8 +205,8 @@ def describe_instance_type_offerings(model: Ec2Model, p: Params, now: float) -> 
         if accepts(filters.get("location", ("*",)), place)
         and (kind == "region" or model.capacity.offers(t, zone_of[place]))
     ]
-    page, token = _page(items, p)
-    return {"InstanceTypeOfferings": page, "NextToken": token}
+    shown, token = page(items, p)
+    return {"InstanceTypeOfferings": shown, "NextToken": token}
 
 
 def zone_id(zone: str) -> str:
@@ -267,7 +267,8 @@ def _filtered(items: Sequence[Params], p: Params, names: Mapping[str, str]) -> l
     ]
 
 
-def _page(items: Sequence[Any], p: Params) -> tuple[Sequence[Any], str | None]:
+def page(items: Sequence[Any], p: Params) -> tuple[Sequence[Any], str | None]:
+    """The part of the items that `MaxResults` and `NextToken` ask for, and the next token, if there is more."""
     start = int(p["NextToken"]) if p.get("NextToken", "").isdecimal() else 0
     end = start + p.get("MaxResults", _PAGE_SIZE)
     return items[start:end], str(end) if end < len(items) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from clustermgtd.lab.aws.instance_actions import filters_of
 from clustermgtd.lab.aws.protocol import Params
+from clustermgtd.lab.aws.region_actions import page
 from clustermgtd.lab.ec2.instances import accepts
 from clustermgtd.lab.ec2.model import Ec2Model
 from clustermgtd.lab.ec2.records import Ec2Error
@@ -18,7 +19,7 @@ _FILTERS = {
 
 
 def describe_capacity_reservations(model: Ec2Model, p: Params, now: float) -> Params:
-    """DescribeCapacityReservations, on one page."""
+    """DescribeCapacityReservations, in pages."""
     now = model.enter("DescribeCapacityReservations", now)
     known, filters = model.reservations.all(), filters_of(p)
     for name in filters:
@@ -28,11 +29,9 @@ def describe_capacity_reservations(model: Ec2Model, p: Params, now: float) -> Pa
         if id not in known:
             raise unknown_reservation(id)
     items = [_item(model, id, now) for id in p.get("CapacityReservationIds") or known]
-    return {
-        "CapacityReservations": [
-            i for i in items if all(accepts(values, str(i[_FILTERS[name]])) for name, values in filters.items())
-        ]
-    }
+    found = [i for i in items if all(accepts(values, str(i[_FILTERS[name]])) for name, values in filters.items())]
+    shown, token = page(found, p)
+    return {"CapacityReservations": shown, "NextToken": token}
 
 
 def _item(model: Ec2Model, id: str, now: float) -> Params:

@@ -245,7 +245,8 @@ class Ec2Model:
 
     def next_event_at(self) -> float | None:
         """*lab*: when `advance` will have something to do; None if nothing is under way."""
-        return self._life.next_event_at()
+        reclaims = (max(at, self._now) for at, _ in self.reservations.reclaims())
+        return min((at for at in (self._life.next_event_at(), *reclaims) if at is not None), default=None)
 
     def instance(self, id: str) -> InstanceRecord:
         """*lab*: the truth about an instance, without lag.
@@ -358,6 +359,9 @@ class Ec2Model:
     def _settle(self, now: float) -> float:
         self._now = max(self._now, now)
         self._life.settle(self._now)
+        due = [(at, record.id) for at, record in self.reservations.reclaims() if at <= self._now]
+        for _, id in sorted(due):
+            self._life.end(self.instance(id), self._now, "Server.CapacityBlockEnded", "The capacity block ends")
         return self._now
 
     def _happens(self, rate: float) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from clustermgtd.lab.ec2.instances import InstanceStore
-from clustermgtd.lab.ec2.records import CAPACITY_BLOCK, SPOT, Ec2Error, LaunchData
+from clustermgtd.lab.ec2.records import CAPACITY_BLOCK, SPOT, Ec2Error, InstanceRecord, LaunchData
 from clustermgtd.lab.ec2.scenario import ReservationSpec, Scenario
 
 
@@ -26,10 +26,15 @@ class Reservations:
     def __init__(self, scenario: Scenario, store: InstanceStore) -> None:
         self._store = store
         self._specs: dict[str, ReservationSpec] = dict(scenario.capacity_reservations)
+        self._reclaim_s = scenario.block_reclaim_s
 
     def add(self, id: str, spec: ReservationSpec) -> None:
         """*lab*: a new reservation, or another content of an old one. What runs in it stays."""
         self._specs[id] = spec
+
+    def remove(self, id: str) -> None:
+        """*lab*: EC2 forgets a reservation, as it does some time after its end."""
+        self._specs.pop(id, None)
 
     def all(self) -> Mapping[str, ReservationSpec]:
         """Sorted by id."""
@@ -41,6 +46,19 @@ class Reservations:
         if now < spec.starts_at:
             return "scheduled"
         return "expired" if spec.ends_at is not None and now >= spec.ends_at else "active"
+
+    def reclaims(self) -> Iterator[tuple[float, InstanceRecord]]:
+        """The live instances of capacity blocks, and when EC2 ends them."""
+        ends = {
+            id: spec.ends_at - self._reclaim_s
+            for id, spec in self._specs.items()
+            if spec.kind == CAPACITY_BLOCK and spec.ends_at is not None
+        }
+        if not ends:
+            return
+        for record in self._store.records():
+            if record.is_live and record.capacity_reservation in ends:
+                yield ends[record.capacity_reservation], record
 
     def available(self, id: str) -> int:
         """Instances that still fit in."""
@@ -93,7 +111,11 @@ class Reservations:
             raise Ec2Error("InvalidParameterValue", message)
         if self.state(id, now) != "active":
             message = f"The Capacity Reservation '{id}' is {self.state(id, now)}"
-            raise Ec2Error("InvalidCapacityReservationState.PendingActivation", message)
+            is_early = self.state(id, now) == "scheduled"
+            code = "InvalidCapacityReservationState.PendingActivation" if is_early else "CapacityReservationNotActive"
+            raise Ec2Error(code, message)
+        if spec.kind == CAPACITY_BLOCK and spec.ends_at is not None and now >= spec.ends_at - self._reclaim_s:
+            raise exceeded(id)
 
 
 def unknown_reservation(id: str) -> Ec2Error:

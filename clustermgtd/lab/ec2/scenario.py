@@ -100,6 +100,8 @@ class Scenario:
     """From shutting-down to terminated."""
     terminated_visible_s: float = 3600.0
     capacity_reservations: Mapping[str, ReservationSpec] = field(default_factory=dict)
+    block_reclaim_s: float = 1800.0
+    """EC2 ends the instances of a capacity block this long before the block's end, and launches no others."""
     placement_groups: Mapping[str, int | None] = field(default_factory=dict)
     """Cluster placement groups that exist, and how many instances each holds; None is unlimited."""
     prices: Mapping[PoolKey, float] = field(default_factory=dict)
@@ -202,6 +204,7 @@ class _ScenarioFile(_Strict):
     default_capacity: Annotated[int, Field(ge=0)] | None = None
     subnets: dict[str, _SubnetFile] = {}
     capacity_reservations: dict[Annotated[str, Field(pattern=r"^cr-[0-9a-z]+$")], _ReservationFile] = {}
+    block_reclaim_s: _Seconds = 1800.0
     placement_groups: dict[str, _PlacementGroupFile] = {}
     buckets: Literal["default", "unlimited"] = "default"
     request_buckets: dict[str, _BucketFile | None] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -26,7 +27,13 @@ class Rig(Protocol):
 
     scheduler: Scheduler
 
-    async def submit(self, size: int, account: str = "") -> JobId: ...
+    async def submit(self, size: int, account: str = "", minutes: int | None = None) -> JobId:
+        """`minutes` is the time limit; None is no limit."""
+        ...
+
+    def now(self) -> float:
+        """The time that reservations are made in."""
+        ...
 
     async def cancel(self, job: JobId) -> None: ...
 
@@ -53,8 +60,12 @@ class FakeRig:
         self.fake = FakeScheduler(NODES, resume_timeout_s=resume_timeout_s)
         self.scheduler: Scheduler = self.fake
 
-    async def submit(self, size: int, account: str = "") -> JobId:
-        return self.fake.submit(size, account=account)
+    async def submit(self, size: int, account: str = "", minutes: int | None = None) -> JobId:
+        limit_s = float("inf") if minutes is None else minutes * 60.0
+        return self.fake.submit(size, account=account, limit_s=limit_s)
+
+    def now(self) -> float:
+        return self.fake.now
 
     async def cancel(self, job: JobId) -> None:
         self.fake.cancel(job)
@@ -86,8 +97,12 @@ class RealRig:
             Path(find_program("scontrol")).parent, slurm.control.paths.conf, deadline_s=20
         )
 
-    async def submit(self, size: int, account: str = "") -> JobId:
-        return await self.slurm.submit(size, extra=(f"--account={account}",) if account else ())
+    async def submit(self, size: int, account: str = "", minutes: int | None = None) -> JobId:
+        options = {"--account": account, "--time": "" if minutes is None else str(minutes)}
+        return await self.slurm.submit(size, extra=tuple(f"{key}={value}" for key, value in options.items() if value))
+
+    def now(self) -> float:
+        return time.time()
 
     async def cancel(self, job: JobId) -> None:
         await self.slurm.control.run("scancel", str(job))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
@@ -17,10 +18,12 @@ from clustermgtd.errors import (
     TransientError,
 )
 from clustermgtd.model.action import Action
+from clustermgtd.model.capacity_block import BlockReading, BlockState, CapacityBlock
 from clustermgtd.model.claim import ClaimState, Launch, LaunchResult
-from clustermgtd.model.ids import InstanceType, NodeName, SubnetId
-from clustermgtd.model.offering import Offering
-from clustermgtd.model.policy import Policy
+from clustermgtd.model.ids import CapacityReservationId, InstanceType, NodeName, SubnetId
+from clustermgtd.model.offering import Market, Offering
+from clustermgtd.model.policy import BlockPolicy, Policy
+from clustermgtd.model.reservation import Reservation
 from clustermgtd.model.snapshot import Plan, Snapshot
 from clustermgtd.ports.hint_sink import Hint, HintKind
 from clustermgtd.reconcile.boot_reports import BootReports
@@ -28,7 +31,7 @@ from clustermgtd.reconcile.ledger import Ledger
 from clustermgtd.reconcile.loop import INLINE_NODES_MAX, Loop, Pace
 from clustermgtd.reconcile.observer import Observers
 from clustermgtd.reconcile.status import Status
-from tests.builders import a_policy, dynamic
+from tests.builders import KEY, a_policy, dynamic
 from tests.fakes.claim_store import FakeClaimStore, FakeTable
 from tests.fakes.clock import FakeClock
 from tests.fakes.fleet import FakeFleet
@@ -466,5 +469,53 @@ def test_a_lost_call_s_instances_are_used_although_the_replay_is_refused() -> No
         await stage.tick(group)
         assert stage.claims()["q1-dy-c5-1"] in (ClaimState.LAUNCHED, ClaimState.READY)
         assert stage.fleet.calls["launch"] == 2
+
+    play(story)
+
+
+def test_reservations_are_read_once_at_the_start_and_then_only_for_capacity_blocks() -> None:
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        reads = 0
+        read = stage.scheduler.reservations
+
+        async def counted() -> Mapping[str, Reservation]:
+            nonlocal reads
+            reads += 1
+            return await read()
+
+        stage.scheduler.reservations = counted  # type: ignore[method-assign]
+        for _ in range(3):
+            await stage.tick(group)
+        assert reads == 1
+        stage.policy = replace(stage.policy, blocks=BlockPolicy({KEY: CapacityReservationId("cr-1")}))
+        for _ in range(3):
+            await stage.tick(group)
+        assert reads == 4
+
+    play(story)
+
+
+def test_a_reservation_that_a_former_daemon_left_is_deleted_and_others_stay() -> None:
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        for name in ("clustermgtd-cr-1-before", "maintenance"):
+            await stage.scheduler.reserve(Reservation(name, (NodeName("q1-dy-c5-1"),), 0.0, 9e9))
+        await stage.tick(group)
+        assert set(await stage.scheduler.reservations()) == {"maintenance"}
+
+    play(story)
+
+
+def test_the_loop_wakes_when_a_capacity_block_starts() -> None:
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        id = CapacityReservationId("cr-1")
+        tier = replace(stage.policy.compute_resources[KEY].tiers[0], market=Market.CAPACITY_BLOCK)
+        resources = {KEY: replace(stage.policy.compute_resources[KEY], tiers=(tier,))}
+        stage.policy = replace(stage.policy, compute_resources=resources, blocks=BlockPolicy({KEY: id}))
+        now = stage.clock.now()
+        block = CapacityBlock(id, BlockState.SCHEDULED, now + 12.0, now + 90_000.0)
+        stage.loop.blocks = lambda: BlockReading({id: block}, frozenset({id}), now)
+        await stage.tick(group)
+        assert len(await stage.scheduler.reservations()) == 2
+        assert await stage.tick(group) == pytest.approx(12.0)
 
     play(story)

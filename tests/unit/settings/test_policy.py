@@ -7,9 +7,16 @@ from pathlib import Path
 import pytest
 
 from clustermgtd.model.claim import AllocationStrategy, LaunchTemplate
-from clustermgtd.model.ids import ComputeResourceName, InstanceType, NodeName, QueueName, SubnetId
+from clustermgtd.model.ids import (
+    CapacityReservationId,
+    ComputeResourceName,
+    InstanceType,
+    NodeName,
+    QueueName,
+    SubnetId,
+)
 from clustermgtd.model.offering import Market, Offering
-from clustermgtd.model.policy import ComputeResourceKey, Policy, ScalingStrategy
+from clustermgtd.model.policy import BlockPolicy, ComputeResourceKey, Policy, ScalingStrategy
 from clustermgtd.model.template import TemplateKey
 from clustermgtd.settings import Settings, SettingsError, load, loads
 from clustermgtd.settings.policy import build_policy, template_specs
@@ -56,6 +63,16 @@ def test_several_types_and_subnets_make_an_offering_each_types_first(cluster: Se
     assert (spot.market, spot.max_price) == (Market.SPOT, 0.25)
     assert spot.strategy is AllocationStrategy.PRICE_CAPACITY_OPTIMIZED
     assert spot.template == LaunchTemplate("lt-flexible-0", "1")
+
+
+def test_compute_resources_of_capacity_blocks_know_their_block() -> None:
+    text = (EXAMPLES / "minimal.yaml").read_text()
+    assert policy_of(loads(text)).blocks == BlockPolicy({}, 2400.0)
+    block = "CapacityType: CAPACITY_BLOCK\n      CapacityReservationTarget: {CapacityReservationId: cr-0123}"
+    text = text.replace("- Name: q1\n", f"- Name: q1\n      {block}\n").replace("MinCount: 1\n", "MinCount: 10\n")
+    text += "Clustermgtd: {CapacityBlocks: {DrainMinutes: 1.5}}\n"
+    expected = BlockPolicy({key("q1", "c5"): CapacityReservationId("cr-0123")}, 90.0)
+    assert policy_of(loads(text)).blocks == expected
 
 
 def test_times_and_limits_are_taken_over() -> None:
