@@ -57,7 +57,7 @@ def test_a_seed_tells_the_same_story_whatever_the_hash_seed() -> None:
 def test_the_seeds_meet_what_they_are_there_for() -> None:
     counts = sum((_counted(seed) for seed in range(60)), start=World(0).counts)
     wanted = {"StartLaunch", "TerminateInstances", "SetNodesDown", "LiftRequeueHold", "ReturnNodesToService"}
-    wanted |= {"RecordOfferings", "HoldNodes", "ReleaseNodes", "probe"}
+    wanted |= {"RecordOfferings", "HoldNodes", "ReleaseNodes", "probe", "top-up", "gang held", "gang released"}
     wanted |= {"crash in a plan", "PowerUpNodes", "PowerDownNodes", "rival", "incomplete gang"}
     wanted |= {"refused replay of a lost call"}
     assert wanted <= set(counts), wanted - set(counts)

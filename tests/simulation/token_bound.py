@@ -1,4 +1,4 @@
-"""One big job against EC2's default token buckets, in virtual time: the production loop and governor, no trouble.
+"""Big jobs against EC2's default token buckets, in virtual time: the production loop and governor, no trouble.
 
 The world is the simulation's: the lab's EC2 model, a model of slurmctld, the claim table as plain data.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import async_solipsism
 import structlog
@@ -20,7 +20,7 @@ from clustermgtd.lab.ec2.scenario import Scenario
 from clustermgtd.model.action import Action, SetNodesDown
 from clustermgtd.model.claim import BACKED, AllocationStrategy, Launch, LaunchResult, LaunchTemplate
 from clustermgtd.model.failure import FailureKind
-from clustermgtd.model.ids import ComputeResourceName, InstanceType, NodeName, QueueName, SubnetId
+from clustermgtd.model.ids import ComputeResourceName, InstanceType, JobId, NodeName, QueueName, SubnetId
 from clustermgtd.model.offering import Market, Offering
 from clustermgtd.model.policy import CapacityTier, ComputeResourceKey, ComputeResourcePolicy, PlacedNode, Policy
 from clustermgtd.model.snapshot import Plan, Snapshot
@@ -99,7 +99,9 @@ class Outcome:
     down: int = 0
     """Nodes that were ever DOWN, by whoever."""
     running_s: float = 0.0
-    """When the job ran."""
+    """When the first job ran."""
+    asked_s: dict[JobId, float] = field(default_factory=dict)
+    """When the last instance of each job was accepted."""
 
 
 class _Watch:
@@ -121,6 +123,7 @@ class _Watch:
         self._outcome.instances += len(result.instances)
         self._outcome.throttled += sum(error.kind is FailureKind.THROTTLED for error in result.errors)
         self._outcome.last_accepted_s = asyncio.get_running_loop().time()
+        self._outcome.asked_s |= dict.fromkeys(launch.request.jobs, self._outcome.last_accepted_s)
 
 
 @contextmanager
@@ -135,10 +138,16 @@ def _quiet() -> Iterator[None]:
 def run_big_job(size: int, nodes: int, resume_timeout_s: float) -> Outcome:
     """One job of `size` nodes in a compute resource of `nodes`, until it runs."""
     with _quiet(), asyncio.Runner(loop_factory=async_solipsism.EventLoop) as runner:
-        return runner.run(_story(BigCluster(nodes, resume_timeout_s), size))
+        return runner.run(_story(BigCluster(nodes, resume_timeout_s), [(0.0, size)]))
 
 
-async def _story(cluster: BigCluster, size: int) -> Outcome:
+def run_jobs(nodes: int, arrivals: Sequence[tuple[float, int]]) -> Outcome:
+    """Jobs that are submitted at these times (s) with these sizes, the first at 0, until the first one runs."""
+    with _quiet(), asyncio.Runner(loop_factory=async_solipsism.EventLoop) as runner:
+        return runner.run(_story(BigCluster(nodes, 9000.0), arrivals))
+
+
+async def _story(cluster: BigCluster, arrivals: Sequence[tuple[float, int]]) -> Outcome:
     outcome, clock = Outcome(), VirtualClock()
     ledger = Ledger(WorldStore(cluster))  # type: ignore[arg-type]
     await ledger.begin("benchmark")
@@ -146,13 +155,17 @@ async def _story(cluster: BigCluster, size: int) -> Outcome:
     fleet = GovernedFleet(WorldFleet(cluster), buckets, clock, page_size=500)  # type: ignore[arg-type]
     buckets.on_throttle = lambda _: setattr(outcome, "throttled", outcome.throttled + 1)
     loop = Loop(fleet, WorldScheduler(cluster), ledger, clock, _Watch(outcome), fleet)  # type: ignore[arg-type]
-    job = cluster.slurm.submit(KEY.queue, size, 1e9)
+    due = sorted(arrivals)
+    job = cluster.slurm.submit(KEY.queue, due.pop(0)[1], 1e9)
     cluster.slurm.advance(START)
     cluster.slurm.advance(START)
     task = asyncio.create_task(loop.run(lambda: cluster.policy, lambda: PACE), name="loop")
-    async with asyncio.timeout(3 * size + 3600):
+    async with asyncio.timeout(3 * len(cluster.slurm.nodes) + 3600):
         while cluster.slurm.jobs[job].state != "RUNNING":
             await asyncio.sleep(LOOK_S)
+            while due and due[0][0] <= clock.monotonic():
+                cluster.slurm.submit(KEY.queue, due.pop(0)[1], 1e9)
+                loop.inbox.wake()
             cluster.pass_to(clock.now())
             if task.done():
                 await task
