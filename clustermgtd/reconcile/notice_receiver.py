@@ -37,7 +37,8 @@ class Polling:
     """How the queue is read."""
 
     receivers: int
-    """Calls at a time while the queue is deep, for receiving and for deleting."""
+    """Calls at a time while the queue is deep; half as many delete. Each holds the event loop for some two milliseconds
+    when it is answered."""
     wait_s: float
     """Longest wait of a call for the first message."""
 
@@ -162,7 +163,7 @@ class NoticeReceiver:
         """Delete what is finished. What could not be deleted is tried again; SQS may have sent it again by then."""
         await self._has_done.wait()
         while self._done:
-            parts = [self._next_part() for _ in range(self._polling.receivers)]
+            parts = [self._next_part() for _ in range((self._polling.receivers + 1) // 2)]
             parts = [part for part in parts if part]
             replies = await asyncio.gather(*map(self._queue.delete, parts), return_exceptions=True)
             for part, reply in zip(parts, replies, strict=True):

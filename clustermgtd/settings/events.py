@@ -15,7 +15,7 @@ class Events(Section):
     queue_url: Annotated[str, Field(pattern=r"^https?://[!-~]+/[0-9]+/[A-Za-z0-9_.-]+$")] | None = None
     """URL of the SQS queue that EventBridge's rules fill, in the cluster's Region; by default there is none, and
     interruptions are learned when they have happened."""
-    receivers: Annotated[int, Field(ge=1, le=32)] = 8
+    receivers: Annotated[int, Field(ge=1, le=32)] = 4
     """Calls at a time while messages pile up in the queue."""
     poll_seconds: Annotated[int, Field(ge=1, le=20)] = 20
     """Longest wait of one call for a message, seconds; it is answered as soon as there is one."""

@@ -16,6 +16,7 @@ from aiohttp.typedefs import Handler
 
 from clustermgtd.lab.aws.front import AwsEndpoints
 from clustermgtd.lab.ec2.scenario import Scenario
+from tests.benchmarks.message_queue import MessageQueue
 
 
 class Calls:
@@ -47,7 +48,12 @@ class Calls:
 
 async def _serve() -> None:
     scenario = Scenario(request_buckets={}, resource_buckets={}, boot_delay_s=0.1, terminate_delay_s=0.1)
-    endpoints = AwsEndpoints(scenario, extra_routes=Calls().add_to)
+
+    def add_to(application: web.Application) -> None:
+        Calls().add_to(application)
+        MessageQueue().add_to(application)
+
+    endpoints = AwsEndpoints(scenario, extra_routes=add_to)
     await endpoints.start()
     try:
         await endpoints.warm_up()

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from clustermgtd.model.hostlist import expand, fold
 
@@ -43,6 +43,7 @@ Clustermgtd:
   Hooks: {{SocketPath: {folder}/hooks.sock, SpoolDir: {folder}/spool}}
   Metrics: {{Enabled: false}}
   Governor: {{Enabled: false}}
+  Events: {{QueueUrl: "{url}/123456789012/bench"}}
 """
 _SCONTROL = """\
 #!/bin/sh
@@ -84,11 +85,11 @@ class Stand:
             (self._folder / name).write_text(text.format(folder=self._folder))
             (self._folder / name).chmod(0o755)
         config = self._folder / "cluster.yaml"
-        config.write_text(_CLUSTER.format(folder=self._folder, nodes=len(self.names)))
         self.show(dict.fromkeys(self.names, "IDLE+CLOUD+POWERED_DOWN"))
         try:
             endpoints = self._child("tests.benchmarks.endpoints")
             self._url = self._line(endpoints).strip()
+            config.write_text(_CLUSTER.format(folder=self._folder, nodes=len(self.names), url=self._url))
             self._daemon = self._child("tests.benchmarks.watched_daemon", str(config))
             self.wait_for("daemon_ready")
             self.wait_for("tick")
@@ -154,6 +155,23 @@ class Stand:
         with urlopen(f"{self._url}/bench/calls") as answer:
             found: dict[str, dict[str, float]] = json.load(answer)
         return found
+
+    def send(self, bodies: Sequence[str]) -> None:
+        """Put messages into the queue of AWS's announcements."""
+        with urlopen(Request(f"{self._url}/bench/messages", json.dumps(list(bodies)).encode())):
+            pass
+
+    def when_deleted(self) -> dict[str, float]:
+        """Wait until the queue is empty; returns when the last message was received and when deleted, epoch seconds."""
+        state: dict[str, float] = {}
+
+        def is_empty() -> bool:
+            with urlopen(f"{self._url}/bench/messages") as answer:
+                state.update(json.load(answer))
+            return not state["left"]
+
+        self.wait_until(is_empty)
+        return state
 
     def programs(self) -> int:
         """Programs that the daemon started so far."""
