@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -169,16 +170,18 @@ class NoticeBook:
     def _sort_pages(self) -> None:
         """Known instances are ours, those that are seen gone are nobody's, and others may wait to become known."""
         kept_since = self._clock.monotonic() - STRANGER_KEPT_S
-        pages = {**self._strangers, **self._ours}
-        for id in self._strangers:
-            for notice in pages[id].open() if self._is_known(id) else ():
-                self._news[notice.kind, notice.action, notice.source].append(id)
-        self._ours = {id: page for id, page in pages.items() if self._is_known(id)}
-        self._strangers = {
-            id: page
-            for id, page in pages.items()
-            if id not in self._ours and id not in self._instances and page.since > kept_since
-        }
+        self._ours = {id: page for id, page in self._ours.items() if self._is_known(id)}
+        strangers = self._strangers
+        for id in sorted(strangers.keys() & self._instances.keys() | strangers.keys() & self._claimed.keys()):
+            page = strangers.pop(id)
+            if self._is_known(id):
+                self._ours[id] = page
+                for notice in page.open():
+                    self._news[notice.kind, notice.action, notice.source].append(id)
+        # the oldest come first
+        expired = list(itertools.takewhile(lambda id: strangers[id].since <= kept_since, strangers))
+        for id in expired:
+            del strangers[id]
 
     def _add_reservations(self, view: dict[InstanceId, tuple[Notice, ...]]) -> None:
         now = self._clock.now()
