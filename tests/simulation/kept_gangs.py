@@ -119,8 +119,10 @@ class Watch:
             for name, claim in _own_claims(world, job).items()
             if not world.slurm.nodes[name].is_down
         }
+        live = world.cloud.live()
         for instance in instances:
-            is_waiting = instance in waiting and reason is not Reason.POWER_CYCLE
+            is_of_use = instance in live and live[instance].state in ("pending", "running")
+            is_waiting = instance in waiting and is_of_use and reason is not Reason.POWER_CYCLE
             assert not is_waiting, f"{instance} is one that job {waiting.get(instance)} waits with: {reason}"
 
 
