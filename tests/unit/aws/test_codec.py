@@ -10,19 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clustermgtd.adapters.aws.codec import TEXT_MAX_BYTES, decode, encode
+from clustermgtd.adapters.aws.codec import TEXT_MAX_BYTES, decode, decode_offerings, encode, encode_offerings
 from clustermgtd.errors import PermanentError
 from clustermgtd.model.claim import (
     AllocationStrategy,
     ClaimEvent,
     ClaimState,
+    Gang,
     Launch,
     LaunchRequest,
     LaunchTemplate,
     NodeClaim,
 )
 from clustermgtd.model.failure import FailureKind
+from clustermgtd.model.gang import ShortGang
+from clustermgtd.model.ids import JobId, NodeName
 from clustermgtd.model.offering import Market, Offering
+from clustermgtd.model.offering_memory import OfferingMemory
 from tests.contract.aws.builders import a_launch, a_request, launched
 
 text = st.text(alphabet=st.characters(codec="utf-8"), max_size=20)
@@ -61,6 +65,18 @@ launches = st.builds(
     version=small,
     attempts=small,
     last_attempt_at=moment,
+    gangs=st.lists(
+        st.builds(
+            Gang,
+            job=small,
+            nodes=st.lists(text, max_size=4).map(tuple),
+            takes_part=st.booleans(),
+            is_kept=st.booleans(),
+            restarts=small,
+            is_top_up=st.booleans(),
+        ),
+        max_size=4,
+    ).map(tuple),
 )
 
 
@@ -72,6 +88,23 @@ def test_every_launch_comes_back_with_the_record_s_version(launch: Launch, versi
 @given(launches)
 def test_the_body_does_not_depend_on_the_version(launch: Launch) -> None:
     assert encode(launch) == encode(replace(launch, version=launch.version + 1))
+
+
+def test_gangs_of_a_release_that_kept_nothing_can_be_read() -> None:
+    launch = replace(a_launch(), gangs=(Gang(JobId(1), (NodeName("q1-dy-c5-1"),)),))
+    body = json.loads(str(encode(launch)))
+    for name in ("is_kept", "restarts", "is_top_up"):
+        del body["launch"]["gangs"][0][name]
+    assert decode(json.dumps(body, separators=(",", ":")), 0) == replace(launch, version=0)
+
+
+def test_jobs_that_came_short_are_remembered_and_an_older_memory_has_none() -> None:
+    memory = OfferingMemory(short=(ShortGang(JobId(1), 2, 1_700_000_000.5),))
+    body = encode_offerings(memory)
+    assert decode_offerings(body, 3) == replace(memory, version=3)
+    older = json.loads(str(body))
+    del older["offerings"]["short"]
+    assert decode_offerings(json.dumps(older, separators=(",", ":")), 3) == OfferingMemory(version=3)
 
 
 def a_long_launch() -> Launch:
