@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry
 from clustermgtd import __version__
 from clustermgtd.adapters.aws.capacity_blocks import AwsBlocks
 from clustermgtd.adapters.aws.dynamodb_claim_store import DynamoDbClaimStore
+from clustermgtd.adapters.aws.dynamodb_node_agents import DynamoDbNodeAgents
 from clustermgtd.adapters.aws.ec2_fleet import PAGE_SIZE, Ec2Fleet
 from clustermgtd.adapters.aws.instance_status import AwsInstanceStatus
 from clustermgtd.adapters.aws.launch_templates import ensure as ensure_templates
@@ -52,6 +53,7 @@ from clustermgtd.reconcile.governor import Buckets, GovernedFleet
 from clustermgtd.reconcile.ledger import Ledger
 from clustermgtd.reconcile.left_alone_log import LeftAloneLog
 from clustermgtd.reconcile.loop import Loop, Pace
+from clustermgtd.reconcile.node_agents import AgentDesk
 from clustermgtd.reconcile.notice_receiver import NoticeReceiver, Polling
 from clustermgtd.reconcile.observer import Observers
 from clustermgtd.reconcile.price_book import PriceBook
@@ -73,6 +75,7 @@ from clustermgtd.telemetry.instrument import (
     InstrumentedClaimStore,
     InstrumentedFleet,
     InstrumentedInstanceStatus,
+    InstrumentedNodeAgents,
     InstrumentedNoticeQueue,
     InstrumentedScheduler,
 )
@@ -170,10 +173,19 @@ class Daemon:
         ledger = Ledger(InstrumentedClaimStore(store, self._metrics, self._clock))
         status = Status(self._clock, self._notifier.status)
         boots = BootReports(store, self._metrics.boot_phase)
+        agents = AgentDesk(
+            InstrumentedNodeAgents(DynamoDbNodeAgents(session, own.table_name), self._metrics, self._clock),
+            self._clock,
+            lambda: self._configured.settings.clustermgtd.node_agent,
+            lambda: loop,
+            self._metrics.heartbeat_written,
+        )
+        gangs = GangWatch(self._metrics)
         observers = Observers(
-            [LoopMetrics(self._metrics), GangWatch(self._metrics), status, boots, BlockLog(), LeftAloneLog()]
+            [LoopMetrics(self._metrics), gangs, status, boots, agents.book, BlockLog(), LeftAloneLog()]
         )
         loop = Loop(fleet, scheduler, ledger, self._clock, observers, fleet)
+        loop.node_reports = agents.book.reports
         subnets = SubnetBook(AwsSubnets(session, self._clock))
         loop.subnets = subnets.subnets
         receiver = self._notice_receiver(session, loop, own.events)
@@ -216,6 +228,7 @@ class Daemon:
             if own.events.queue_url is not None:
                 start(receiver.run(), "notices")
             start(boots.run(), "boot reports")
+            start(agents.run(), "node agents")
             start(gate.run(), "start gate")
             start(hooks.run(), "hooks")
             start(self._keep_watchdog(status), "watchdog")

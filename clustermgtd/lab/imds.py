@@ -6,6 +6,7 @@ request without a valid token is answered 401, as with `HttpTokens=required`.
 
 from __future__ import annotations
 
+import email.utils
 import json
 import secrets
 from collections.abc import Callable, Mapping
@@ -13,6 +14,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from aiohttp import web
+
+from clustermgtd.lab.ec2.records import ScheduledEvent
 
 TTL_HEADER = "X-aws-ec2-metadata-token-ttl-seconds"
 TOKEN_HEADER = "X-aws-ec2-metadata-token"  # noqa: S105 -- a header's name
@@ -38,6 +41,8 @@ class Metadata:
     """Epoch seconds at which the interrupted instance will be ended; None without a notice."""
     rebalance_notice_at: float | None = None
     """Epoch seconds at which a rebalance recommendation was given."""
+    events: tuple[ScheduledEvent, ...] = ()
+    """Maintenance that is announced."""
 
     @property
     def region(self) -> str:
@@ -106,7 +111,7 @@ def entries(metadata: Metadata) -> dict[str, str]:
         "meta-data/local-ipv4": address,
         "meta-data/placement/availability-zone": metadata.zone,
         "meta-data/placement/region": metadata.region,
-        "meta-data/events/maintenance/scheduled": "[]",
+        "meta-data/events/maintenance/scheduled": json.dumps([_maintenance(event) for event in metadata.events]),
         "dynamic/instance-identity/document": json.dumps(_identity_document(metadata), indent=2),
     }
     found.update({f"meta-data/tags/instance/{key}": value for key, value in metadata.tags.items()})
@@ -133,6 +138,17 @@ def find(known: Mapping[str, str], path: str) -> str | None:
     return "\n".join(sorted(names)) if names else None
 
 
+def _maintenance(event: ScheduledEvent) -> dict[str, str]:
+    return {
+        "NotBefore": _date(event.not_before),
+        "NotAfter": _date(event.not_after),
+        "Code": event.code,
+        "Description": event.description,
+        "EventId": event.id,
+        "State": "active",
+    }
+
+
 def _identity_document(metadata: Metadata) -> dict[str, str]:
     return {
         "accountId": ACCOUNT,
@@ -150,6 +166,11 @@ def _identity_document(metadata: Metadata) -> dict[str, str]:
 
 def _iso(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _date(at: float) -> str:
+    """As in the entry of scheduled maintenance: `21 Jan 2026 09:00:43 GMT`."""
+    return email.utils.format_datetime(datetime.fromtimestamp(at, UTC), usegmt=True).partition(", ")[2]
 
 
 def _text(status: int, text: str) -> web.Response:

@@ -28,7 +28,7 @@ _ALIVE_MAX = 2048
 
 _LOCAL = tuple(
     arguments.ENVIRONMENT_PREFIX + name
-    for name in ("CONF_FILE", "CONF_SERVER", "CONSOLE", "POWER_OFF_COMMAND", "SLURMD")
+    for name in ("CONF_FILE", "CONF_SERVER", "CONSOLE", "POWER_OFF_COMMAND", "PROCESSES_BELOW", "SLURMD")
 )
 
 _log = structlog.get_logger(__name__)

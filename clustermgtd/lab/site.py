@@ -197,6 +197,7 @@ class LabSite:
             give_up_s=self.settings.clustermgtd.node_agent.give_up_seconds,
             power_off_command="",  # the machine ends with the agent
             console="",  # stderr is the console
+            processes_below="parent",
         )
         return InstanceHost(self.folder.path, self.aws.endpoint_url, variables, agent)
 
@@ -235,6 +236,8 @@ class LabSite:
             tags=record.tags if shows_tags else {},
             user_data=_decoded(record.data.user_data),
             spot_notice_at=self.aws.model.reclaim_at(record.id),
+            rebalance_notice_at=self.aws.model.rebalance_at(record.id),
+            events=self.aws.model.statuses.scheduled(record.id),
         )
 
     async def _power_off(self, instance: str) -> None:

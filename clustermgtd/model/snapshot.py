@@ -14,6 +14,7 @@ from clustermgtd.model.instance import Instance
 from clustermgtd.model.job import Job
 from clustermgtd.model.left_alone import LeftAlone
 from clustermgtd.model.node import Node
+from clustermgtd.model.node_report import NodeReport
 from clustermgtd.model.notice import Notices
 from clustermgtd.model.offering import Subnet
 from clustermgtd.model.offering_memory import OfferingMemory
@@ -74,6 +75,9 @@ class Snapshot:
     """The newest reading of the policy's capacity blocks; may be some minutes old."""
     reservations: Mapping[str, Reservation] = field(default_factory=dict)
     """Slurm's, everybody's, by name; not read, and so empty, where there is no block and nothing of ours left."""
+    node_reports: Mapping[InstanceId, NodeReport] = field(default_factory=dict)
+    """What agents told, as far as it was read; some seconds old, and of instances too that `instances` lacks. Whoever
+    reaches a node's permissions can write any of them."""
 
 
 @dataclass(frozen=True, slots=True)

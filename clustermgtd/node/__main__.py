@@ -9,6 +9,7 @@ import sys
 
 from clustermgtd.node import arguments, imds
 from clustermgtd.node.agent import Agent, Surroundings, run_power_off
+from clustermgtd.node.processes import NodeProcesses
 from clustermgtd.node.record import DynamoDbRecord
 from clustermgtd.node.slurmd import probe
 
@@ -20,11 +21,12 @@ def main() -> int:
     agent = Agent(
         agent_arguments,
         Surroundings(
-            identity=metadata.identity,
+            metadata=metadata,
             open_record=lambda region: DynamoDbRecord(agent_arguments.table, region),
             probe_slurmd=probe,
             start=subprocess.Popen,
             run=run_power_off,
+            processes=NodeProcesses(os.getppid() if agent_arguments.processes_below else None),
         ),
     )
     for number in (signal.SIGTERM, signal.SIGINT):

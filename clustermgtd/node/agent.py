@@ -1,7 +1,7 @@
-"""The agent's one path: who am I, which node is that, slurmd.
+"""The agent's one path: who am I, which node is that, slurmd; then it watches over the node.
 
-The agent stays as slurmd's parent instead of becoming slurmd: whoever will watch the instance's metadata for a spot
-notice has to outlive slurmd's start, and a slurmd that ends during the boot can be started again here.
+The agent stays as slurmd's parent instead of becoming slurmd: it starts a slurmd that ends again, and what it watches
+has to outlive slurmd.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,41 +20,51 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from clustermgtd.errors import ClustermgtdError, NotFoundError, TransientError
+from clustermgtd.model.node_report import TEXT_MAX, BootPhase
+from clustermgtd.node import programs
 from clustermgtd.node.arguments import AgentArguments
-from clustermgtd.node.boot_report import BootPhase, BootReport
+from clustermgtd.node.dead_man import Limits
 from clustermgtd.node.imds import Identity
 from clustermgtd.node.instance_store import instance_store_complaint
+from clustermgtd.node.notices import Metadata, Notices
+from clustermgtd.node.processes import Processes
 from clustermgtd.node.record import Record
+from clustermgtd.node.report import Reporter
 from clustermgtd.node.slurmd import SlurmdFeatures, command_line
+from clustermgtd.node.slurmd_keeper import Process, SlurmdKeeper
+from clustermgtd.node.watches import DeadManWatch, HealthWatch, InterruptionWatch, RunProgram
 
 EXIT_GAVE_UP = 70
-"""The agent's exit code after it gave up (also the code of an instance that ends itself, in the lab)."""
+"""The agent's exit code after it ended its instance (also the code of an instance that ends itself, in the lab)."""
 EXIT_STOPPED = 143
 """SIGTERM came before slurmd ran."""
 _FIRST_DELAY_S = 0.1
 _DELAY_FACTOR = 1.7
 _DELAY_MAX_S = 5.0
 _POWER_OFF_TIMEOUT_S = 30.0
+_SLURMD_END_S = 10.0
+"""From SIGTERM to SIGKILL for slurmd when the instance ends itself."""
 
 T = TypeVar("T")
 
 
-class Process(Protocol):
-    """A started slurmd."""
+class InstanceMetadata(Metadata, Protocol):
+    """The metadata service, as far as the agent asks it."""
 
-    def wait(self) -> int:
-        """Its exit code, negative for a signal."""
+    def identity(self) -> Identity:
+        """Who this instance is.
+
+        Raises:
+            TransientError, NotFoundError: the service does not know (yet).
+        """
         ...
-
-    def send_signal(self, number: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What the agent touches, so that a test can be the instance."""
 
-    identity: Callable[[], Identity]
-    """Raises TransientError or NotFoundError while the metadata service does not know."""
+    metadata: InstanceMetadata
     open_record: Callable[[str], Record]
     """The record, given a region."""
     probe_slurmd: Callable[[str], SlurmdFeatures]
@@ -61,6 +72,8 @@ class Surroundings:
     """Raises OSError."""
     run: Callable[[list[str]], None]
     """Run the power-off command; raises OSError or subprocess.SubprocessError."""
+    processes: Processes
+    run_program: RunProgram = programs.run
     store_complaint: Callable[[str], str] = instance_store_complaint
     """What is wrong with the instance store that belongs at a folder; empty for nothing."""
     monotonic: Callable[[], float] = time.monotonic
@@ -80,18 +93,27 @@ class Agent:
     def __init__(self, arguments: AgentArguments, surroundings: Surroundings) -> None:
         self._arguments = arguments
         self._surroundings = surroundings
-        self._is_stopping = False
         self._stops: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._slurmd: Process | None = None
+        self._closing = threading.Event()
+        self._why_end = ""
         self._deadline = surroundings.monotonic() + arguments.give_up_s
-        self._report = BootReport(self._log)
+        self._reporter = Reporter(self._log)
+        self._keeper = SlurmdKeeper(
+            surroundings.start, self._reporter, self._log, surroundings.monotonic, self._has_jobs
+        )
 
     def stop(self) -> None:
         """End slurmd (SIGTERM) and then the agent; safe in a signal handler (`SimpleQueue.put` is re-entrant)."""
-        self._is_stopping = True
         self._stops.put(None)
-        if self._slurmd is not None:
-            self._slurmd.send_signal(signal.SIGTERM)
+        self._keeper.stop()
+
+    def end(self, why: str) -> None:
+        """End slurmd, then this instance."""
+        self._why_end = why
+        self.stop()
+        killer = threading.Timer(_SLURMD_END_S, self._keeper.stop, [signal.SIGKILL])
+        killer.daemon = True
+        killer.start()
 
     def run(self) -> int:
         """Until slurmd has ended for good.
@@ -99,55 +121,75 @@ class Agent:
         Returns:
             slurmd's exit code (128 + signal where one ended it), EXIT_GAVE_UP or EXIT_STOPPED.
         """
-        self._report.note(BootPhase.AGENT_STARTED)
+        self._reporter.note(BootPhase.AGENT_STARTED)
+        code = EXIT_STOPPED
+        why = ""
         try:
-            return self._boot()
+            code = self._boot()
         except _Stopped:
-            return EXIT_STOPPED
+            pass
         except _GaveUp as reason:
-            self._give_up(str(reason))
-            return EXIT_GAVE_UP
+            why = f"giving up after {self._arguments.give_up_s:g} s: {reason}"
         finally:
-            self._report.close()
+            self._closing.set()
+            why = self._why_end or why
+            self._reporter.update(ended=why[:TEXT_MAX])
+            self._reporter.close()
+        if why:
+            self._end_instance(f"this instance ends itself: {why}")
+            return EXIT_GAVE_UP
+        return code
 
     def _boot(self) -> int:
-        identity = self._until_known(self._surroundings.identity)
-        self._report.note(BootPhase.IDENTITY_KNOWN)
+        identity = self._until_known(self._surroundings.metadata.identity)
+        self._reporter.note(BootPhase.IDENTITY_KNOWN)
         record = self._until_known(lambda: self._surroundings.open_record(self._arguments.region or identity.region))
-        self._report.store_in(record, identity)
+        self._reporter.store_in(record, identity)
         node = self._until_known(lambda: record.node_name(identity))
-        self._report.note(BootPhase.NODE_KNOWN, node)
+        self._reporter.note(BootPhase.NODE_KNOWN, node)
         self._log(f"{identity.instance_id} ({identity.instance_type}) is node {node}")
         if complaint := self._surroundings.store_complaint(self._arguments.ephemeral_dir):
             self._log(complaint)
         features = self._until_known(lambda: self._surroundings.probe_slurmd(self._arguments.slurmd))
-        return self._serve(command_line(self._arguments, features, identity, node))
+        self._watch(record)
+        code = self._keeper.run(command_line(self._arguments, features, identity, node), self._pause)
+        return code if code >= 0 else 128 - code
 
-    def _serve(self, command: list[str]) -> int:
-        """Run slurmd; one that fails while the boot may still succeed is started again."""
-        failures = 0
-        while True:
-            code = self._run_slurmd(command)
-            if code == 0 or self._is_stopping or self._surroundings.monotonic() >= self._deadline:
-                return code if code >= 0 else 128 - code
-            failures += 1
-            why = f"slurmd ended with {code}, for the {failures}. time"
-            self._log(why)
-            self._pause(min(failures, 10), why)
+    def _watch(self, record: Record) -> None:
+        """Start the threads. They are daemons: nothing waits for them when the agent ends."""
+        arguments, around = self._arguments, self._surroundings
+        interruptions = InterruptionWatch(
+            arguments,
+            Notices(around.metadata, self._reporter.report.instance, self._log),
+            self._reporter,
+            around.processes,
+            around.run_program,
+            self._log,
+        )
+        watches: list[Callable[[threading.Event], None]] = [interruptions.run]
+        if arguments.dead_man_idle_s > 0:
+            limits = Limits(arguments.dead_man_idle_s, arguments.dead_man_job_s, arguments.dead_man_unreadable_s)
+            watches.append(
+                DeadManWatch(
+                    limits,
+                    record,
+                    lambda: around.processes.activity(self._keeper.pid),
+                    self.end,
+                    self._log,
+                    around.monotonic,
+                ).run
+            )
+        if arguments.health_check:
+            watches.append(HealthWatch(arguments, self._reporter, around.run_program, self._log).run)
+        for watch in watches:
+            threading.Thread(target=watch, args=(self._closing,), daemon=True).start()
 
-    def _run_slurmd(self, command: list[str]) -> int:
+    def _has_jobs(self) -> bool:
         try:
-            self._slurmd = self._surroundings.start(command)
+            return bool(self._surroundings.processes.activity(None).jobs)
         except OSError as error:
-            self._log(f"cannot start slurmd: {error}")
-            return 127
-        if self._is_stopping:  # the signal came between the start and the assignment
-            self._slurmd.send_signal(signal.SIGTERM)
-        self._report.note(BootPhase.SLURMD_STARTED)
-        try:
-            return self._slurmd.wait()
-        finally:
-            self._slurmd = None
+            self._log(f"jobs cannot be found, so one is assumed: {error}")
+            return True
 
     def _until_known(self, question: Callable[[], T]) -> T:
         """Ask with growing pauses until there is an answer, the deadline passes or the agent is stopped."""
@@ -167,17 +209,19 @@ class Agent:
             delay_s = min(delay_s * _DELAY_FACTOR, _DELAY_MAX_S)
 
     def _pause(self, seconds: float, why: str) -> None:
-        left_s = self._deadline - self._surroundings.monotonic()
-        if left_s <= 0:
-            raise _GaveUp(why)
+        """Wait; before the boot is over only as long as that may still succeed."""
+        if not self._keeper.is_settled:
+            left_s = self._deadline - self._surroundings.monotonic()
+            if left_s <= 0:
+                raise _GaveUp(why)
+            seconds = min(seconds, left_s)
         try:
-            self._stops.get(timeout=min(seconds, left_s))
+            self._stops.get(timeout=seconds)
         except queue.Empty:
             return
         raise _Stopped
 
-    def _give_up(self, reason: str) -> None:
-        message = f"giving up after {self._arguments.give_up_s:g} s, this instance ends itself: {reason}"
+    def _end_instance(self, message: str) -> None:
         self._log(message)
         if self._arguments.console:
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email.utils
 import http.client
 import time
 from collections.abc import Mapping
@@ -51,16 +52,24 @@ class MetadataService:
             NotFoundError: the service has no such entry.
             TransientError: it did not answer, or refused.
         """
+        return self.get_dated(path)[0]
+
+    def get_dated(self, path: str) -> tuple[str, float]:
+        """The text, and when it was given: epoch seconds by the service's clock, or by ours where it does not tell.
+
+        Raises:
+            NotFoundError, TransientError: as `get`.
+        """
         if time.monotonic() >= self._token_until:
             self._renew_token()
-        status, body = self._request("GET", path, {"X-aws-ec2-metadata-token": self._token})
+        status, body, at = self._request("GET", path, {"X-aws-ec2-metadata-token": self._token})
         if status == 401:
             self._token_until = 0.0
         if status == 404:
             raise NotFoundError(f"the metadata service has no {path}", code=str(status))
         if status != 200:
             raise TransientError(f"the metadata service answered {status} to {path}", code=str(status))
-        return body
+        return body, at
 
     def identity(self) -> Identity:
         """Who this instance is.
@@ -87,18 +96,20 @@ class MetadataService:
     def _renew_token(self) -> None:
         asked_at = time.monotonic()
         ttl = {"X-aws-ec2-metadata-token-ttl-seconds": str(_TOKEN_TTL_S)}
-        status, body = self._request("PUT", "api/token", ttl)
+        status, body, _ = self._request("PUT", "api/token", ttl)
         if status != 200:
             raise TransientError(f"the metadata service answered {status} to the request for a token", code=str(status))
         self._token = body
         self._token_until = asked_at + _TOKEN_TTL_S / 2
 
-    def _request(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, str]:
+    def _request(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, str, float]:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=_REQUEST_TIMEOUT_S)
         try:
             connection.request(method, f"{self._prefix}/latest/{path}", headers=dict(headers))
             response = connection.getresponse()
-            return response.status, response.read(_BODY_MAX).decode("utf-8", "replace")
+            date = email.utils.parsedate_tz(response.getheader("Date") or "")
+            at = time.time() if date is None else email.utils.mktime_tz(date)
+            return response.status, response.read(_BODY_MAX).decode("utf-8", "replace"), at
         except (OSError, http.client.HTTPException) as error:
             raise TransientError(f"no answer from the metadata service: {error}") from error
         finally:

@@ -1,12 +1,14 @@
-"""The instance's record: which node it is, and how far its boot has come.
+"""The instance's record: which node it is, what it reports, and whether somebody on the head node lives.
 
 DynamoDB items, keyed by `Id`: `launch#<token>` is written by the daemon and holds `Nodes`, a map from instance id to
-node name, which may lag the boot by seconds; `boot#<instance id>` is written here and read by the daemon.
+node name, which may lag the boot by seconds; `boot#<instance id>` is written here and read by the daemon when the
+instance's mark is in `announcements#<n>`; `heartbeat` is written by the daemon.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import json
 from typing import Any, Protocol
 
 import botocore.exceptions
@@ -14,9 +16,11 @@ import botocore.session
 from botocore.config import Config
 
 from clustermgtd.errors import NotFoundError, TransientError
+from clustermgtd.model.node_report import NodeReport, announcement_shard
 from clustermgtd.node.imds import Identity
 
-_REPORT_KEPT_S = 7 * 86400
+_REPORT_KEPT_S = 30 * 86400
+_ERRORS = (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError)
 
 
 class Record(Protocol):
@@ -31,11 +35,19 @@ class Record(Protocol):
         """
         ...
 
-    def report_boot(self, identity: Identity, node: str, phases: Mapping[str, float]) -> None:
-        """Store all phases so far (epoch seconds); replaces the report before.
+    def report(self, report: NodeReport) -> None:
+        """Store the report in place of the one before, then announce it.
 
         Raises:
-            TransientError: it was not stored, or that is not known.
+            TransientError: not all of that is done, or that is not known. Doing it again is safe.
+        """
+        ...
+
+    def heartbeat(self) -> int | None:
+        """The daemon's beats so far; None if no daemon ever wrote one. May lag some seconds.
+
+        Raises:
+            TransientError: the table could not be read.
         """
         ...
 
@@ -43,9 +55,11 @@ class Record(Protocol):
 class DynamoDbRecord:
     """The record in DynamoDB. One client, used by several threads."""
 
-    def __init__(self, table: str, region: str) -> None:
+    def __init__(self, table: str, region: str, endpoint_url: str | None = None) -> None:
         config = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 1})
-        self._client: Any = botocore.session.Session().create_client("dynamodb", region_name=region, config=config)
+        self._client: Any = botocore.session.Session().create_client(
+            "dynamodb", region_name=region, endpoint_url=endpoint_url, config=config
+        )
         self._table = table
 
     def node_name(self, identity: Identity) -> str:
@@ -57,7 +71,7 @@ class DynamoDbRecord:
                 ProjectionExpression="Nodes.#instance",
                 ExpressionAttributeNames={"#instance": identity.instance_id},
             )
-        except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+        except _ERRORS as error:
             raise TransientError(f"cannot read table {self._table}: {error}") from error
         node = response.get("Item", {}).get("Nodes", {}).get("M", {}).get(identity.instance_id, {}).get("S", "")
         if not node:
@@ -67,19 +81,37 @@ class DynamoDbRecord:
             )
         return str(node)
 
-    def report_boot(self, identity: Identity, node: str, phases: Mapping[str, float]) -> None:
-        newest = max(phases.values(), default=0.0)
+    def report(self, report: NodeReport) -> None:
+        """One PutItem, one UpdateItem."""
         item = {
-            "Id": {"S": f"boot#{identity.instance_id}"},
-            "Phases": {"M": {phase: {"N": f"{at:.3f}"} for phase, at in phases.items()}},
-            "ExpiresAt": {"N": str(int(newest) + _REPORT_KEPT_S)},
+            "Id": {"S": f"boot#{report.instance}"},
+            "Phases": {"M": {phase: {"N": f"{at:.3f}"} for phase, at in report.phases.items()}},
+            "Body": {"S": json.dumps(dataclasses.asdict(report), separators=(",", ":"))},
+            "ExpiresAt": {"N": str(int(report.at) + _REPORT_KEPT_S)},
         }
-        if node:
-            item["Node"] = {"S": node}
+        if report.node:
+            item["Node"] = {"S": report.node}
         try:
             self._client.put_item(TableName=self._table, Item=item)
-        except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+            self._client.update_item(
+                TableName=self._table,
+                Key={"Id": {"S": f"announcements#{announcement_shard(report.instance)}"}},
+                UpdateExpression="ADD Marks :mark",
+                ExpressionAttributeValues={":mark": {"SS": [f"{report.instance}#{report.sequence}"]}},
+            )
+        except _ERRORS as error:
             raise TransientError(f"cannot write table {self._table}: {error}") from error
+
+    def heartbeat(self) -> int | None:
+        """One eventually consistent GetItem: half a read unit."""
+        try:
+            response = self._client.get_item(
+                TableName=self._table, Key={"Id": {"S": "heartbeat"}}, ProjectionExpression="Beats"
+            )
+        except _ERRORS as error:
+            raise TransientError(f"cannot read table {self._table}: {error}") from error
+        beats = response.get("Item", {}).get("Beats", {}).get("N")
+        return None if beats is None else int(beats)
 
     def close(self) -> None:
         """End the connections."""

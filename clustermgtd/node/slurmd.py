@@ -33,13 +33,15 @@ def probe(slurmd: str) -> SlurmdFeatures:
     return SlurmdFeatures(takes_instance="--instance-id" in answer.stdout + answer.stderr)
 
 
-def command_line(arguments: AgentArguments, features: SlurmdFeatures, identity: Identity, node: str) -> list[str]:
-    """slurmd in the foreground as `node`.
+JUST_BOOTED = "-b"
+"""Says that the machine has just booted: without it slurmctld would compare boot times, and a node that it waits for
+would stay POWERING_UP where the clock or a warm start says otherwise. With it slurmctld gives up the jobs that survived
+the slurmd before."""
 
-    `-b` says that the machine has just booted: without it slurmctld would compare boot times, and a node that it waits
-    for would stay POWERING_UP where the clock or a warm start says otherwise.
-    """
-    command = [arguments.slurmd, "-D", "-b", "-N", node]
+
+def command_line(arguments: AgentArguments, features: SlurmdFeatures, identity: Identity, node: str) -> list[str]:
+    """slurmd in the foreground as `node`, on a machine that has just booted."""
+    command = [arguments.slurmd, "-D", JUST_BOOTED, "-N", node]
     if arguments.conf_server:
         command += ["--conf-server", arguments.conf_server]
     elif arguments.conf_file:

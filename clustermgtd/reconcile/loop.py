@@ -14,7 +14,8 @@ from clustermgtd.errors import ClustermgtdError, FencedError
 from clustermgtd.model.capacity_block import BlockReading
 from clustermgtd.model.claim import ClaimState
 from clustermgtd.model.hostlist import fold
-from clustermgtd.model.ids import SubnetId
+from clustermgtd.model.ids import InstanceId, SubnetId
+from clustermgtd.model.node_report import NodeReport
 from clustermgtd.model.offering import Subnet
 from clustermgtd.model.policy import Policy
 from clustermgtd.model.reservation import Reservation
@@ -83,6 +84,8 @@ class Loop:
         """The newest reading of the capacity blocks; none without one."""
         self._has_reservations = True
         """There may be reservations of ours in Slurm: those of a former daemon, at first."""
+        self.node_reports: Callable[[], Mapping[InstanceId, NodeReport]] = dict
+        """What node agents told."""
         self.ticks = 0
         self._is_stopping = False
 
@@ -186,6 +189,7 @@ class Loop:
             notices=self.notices.view(instances, launches),
             blocks=self.blocks(),
             reservations=reservations,
+            node_reports=self.node_reports(),
         )
 
     async def _reservations(self, policy: Policy) -> Mapping[str, Reservation]:

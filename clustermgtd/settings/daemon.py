@@ -13,6 +13,7 @@ from clustermgtd.settings.capacity_tiers import CapacityTiers
 from clustermgtd.settings.events import Events
 from clustermgtd.settings.gangs import Gangs
 from clustermgtd.settings.governor import Governor
+from clustermgtd.settings.node_agent import NodeAgent
 from clustermgtd.settings.section import (
     AbsolutePath,
     ClusterName,
@@ -194,16 +195,6 @@ class Quotas(Section):
     """Read them, and warn of launches that go over one."""
     refresh_hours: Annotated[float, Field(ge=0.1, le=168)] = 1.0
     """Between two readings, hours."""
-
-
-class NodeAgent(Section):
-    """The agent on compute nodes."""
-
-    give_up_seconds: Seconds = 600.0
-    """A node that cannot join ends itself after this time, seconds."""
-    conf_server: str | None = None
-    """`host[:port]` of slurmctld that a compute node's slurmd gets its configuration from, several separated by commas;
-    default: the name of the machine that the daemon runs on."""
 
 
 class QueueTimes(Section):

@@ -13,6 +13,7 @@ from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName
 from clustermgtd.model.instance import Instance
 from clustermgtd.model.job import Job
 from clustermgtd.model.node import Node
+from clustermgtd.model.node_report import NodeReport
 from clustermgtd.model.notice import Notices
 from clustermgtd.model.offering_memory import OfferingMemory
 from clustermgtd.model.reservation import Reservation
@@ -20,6 +21,7 @@ from clustermgtd.ports.claim_store import ClaimStore, Term
 from clustermgtd.ports.clock import Clock
 from clustermgtd.ports.fleet import Fleet
 from clustermgtd.ports.instance_status import InstanceStatusSource
+from clustermgtd.ports.node_agents import Announcement, NodeAgents
 from clustermgtd.ports.notice_queue import Message, NoticeQueue
 from clustermgtd.ports.scheduler import Scheduler, SchedulerView
 from clustermgtd.telemetry.labels import Port, call_outcome
@@ -176,3 +178,23 @@ class InstrumentedInstanceStatus:
 
     async def statuses(self, ids: Iterable[InstanceId]) -> Notices:
         return await self._observed("statuses", self._source.statuses(ids))
+
+
+class InstrumentedNodeAgents:
+    """A `NodeAgents` that counts."""
+
+    def __init__(self, node_agents: NodeAgents, metrics: Metrics, clock: Clock) -> None:
+        self._node_agents = node_agents
+        self._observed = _Observed(Port.NODE_AGENTS, metrics, clock)
+
+    async def beat(self) -> None:
+        await self._observed("beat", self._node_agents.beat())
+
+    async def announcements(self) -> Collection[Announcement]:
+        return await self._observed("announcements", self._node_agents.announcements())
+
+    async def reports(self, instances: Iterable[InstanceId]) -> Mapping[InstanceId, NodeReport]:
+        return await self._observed("reports", self._node_agents.reports(instances))
+
+    async def acknowledge(self, announcements: Iterable[Announcement]) -> None:
+        await self._observed("acknowledge", self._node_agents.acknowledge(announcements))

@@ -35,6 +35,7 @@ from clustermgtd.model.gang import GangEnd
 from clustermgtd.model.instance import InstanceState
 from clustermgtd.model.left_alone import LeftAlone
 from clustermgtd.model.node import Node, NodeBase, NodeFlag
+from clustermgtd.model.node_report import BootPhase
 from clustermgtd.model.notice import NoticeKind
 from clustermgtd.model.offering import Market
 from clustermgtd.model.quota import QuotaClass
@@ -187,6 +188,7 @@ class Port(StrEnum):
     CLAIM_STORE = "claim-store"
     NOTICE_QUEUE = "notice-queue"
     INSTANCE_STATUS = "instance-status"
+    NODE_AGENTS = "node-agents"
 
 
 CALL_OK = "ok"
@@ -213,15 +215,6 @@ def call_outcome(error: BaseException | None) -> str:
             return CALL_CANCELLED
         case _:
             return CALL_UNEXPECTED
-
-
-class BootPhase(StrEnum):
-    """Phases that node agents report, in the order in which they end."""
-
-    AGENT_STARTED = "agent-started"
-    IDENTITY_KNOWN = "identity-known"
-    NODE_KNOWN = "node-known"
-    SLURMD_STARTED = "slurmd-started"
 
 
 class BanState(StrEnum):

@@ -75,6 +75,10 @@ class Metrics:
             labels.METHOD,
             labels.CALL_OUTCOME,
         )
+        self._heartbeat = d.gauge(
+            "heartbeat_timestamp_seconds",
+            "Unix time at which the sign of life for node agents was last written; 0 before the first.",
+        )
         self._inbox = d.gauge("inbox_hints", "Hints that wait for the next round.")
 
     def _declare_world(self) -> None:
@@ -337,6 +341,10 @@ class Metrics:
         self._rejected.clear()
         for queue, count in counts.items():
             self._rejected.labels(self._queue(queue)).set(count)
+
+    def heartbeat_written(self, at: float) -> None:
+        """`at` is an epoch second."""
+        self._heartbeat.set(at)
 
     def facts_read(self, facts: labels.Facts, at: float) -> None:
         """`at` in epoch seconds."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import botocore.exceptions
 
+from clustermgtd.adapters.aws.batch_get import batch_get
 from clustermgtd.adapters.aws.claim_table import EXPIRES_AT, KEY, ensure_table
 from clustermgtd.adapters.aws.codec import decode, decode_offerings, encode, encode_offerings
 from clustermgtd.adapters.aws.error_codes import error_from
@@ -22,7 +23,6 @@ from clustermgtd.errors import (
     FencedError,
     IncompleteObservationError,
     NotFoundError,
-    ThrottledError,
 )
 from clustermgtd.model.claim import BACKED, Launch
 from clustermgtd.model.ids import InstanceId, LaunchToken
@@ -33,8 +33,6 @@ LEADER_ID = "leader"
 OFFERINGS_ID = "offerings"
 CALL_DEADLINE_S = 15.0
 CLOSED_KEPT_S = 7 * 24 * 3600
-GET_BATCH_MAX = 100
-_GET_ROUNDS_MAX = 10
 
 _Item = dict[str, Any]
 
@@ -223,18 +221,7 @@ class DynamoDbClaimStore:
 
     async def _get_many(self, ids: Sequence[str]) -> list[_Item]:
         """Those of the items that exist, in no particular order."""
-        found: list[_Item] = []
-        for start in range(0, len(ids), GET_BATCH_MAX):
-            wanted: _Item = {"Keys": [_key(id) for id in ids[start : start + GET_BATCH_MAX]], "ConsistentRead": True}
-            for _ in range(_GET_ROUNDS_MAX):
-                reply = await self._call("batch_get_item", {"RequestItems": {self._table: wanted}})
-                found += reply["Responses"].get(self._table, [])
-                wanted = reply.get("UnprocessedKeys", {}).get(self._table, {})
-                if not wanted:
-                    break
-            else:
-                raise ThrottledError(f"DynamoDB left keys unread in {_GET_ROUNDS_MAX} rounds", code="UnprocessedKeys")
-        return found
+        return await batch_get(self._call, self._table, ids, is_consistent=True)
 
     async def _call(self, operation: str, parameters: _Item) -> Any:
         if operation not in ("transact_write_items", "batch_get_item"):

@@ -68,6 +68,7 @@ class Lifecycle:
         """(what, instance id) -> serial of the only timer that counts."""
         self._serial = 0
         self._sequence = 0
+        self._rebalance_at: dict[str, float] = {}
         self._outbox: list[Ec2Event] = []
         self.ids = Ids()
 
@@ -151,6 +152,12 @@ class Lifecycle:
     def announce(self, event: Ec2Event) -> None:
         """Tell it, and do nothing."""
         self._outbox.append(event)
+        if event.kind is EventKind.REBALANCE:
+            self._rebalance_at.setdefault(event.instance_id, event.at)
+
+    def rebalance_at(self, id: str) -> float | None:
+        """When the recommendation was first given; None if it was not."""
+        return self._rebalance_at.get(id)
 
     def settle(self, now: float) -> None:
         """Make everything true that is due by `now`."""

@@ -286,6 +286,10 @@ class Ec2Model:
         """*lab*: when a warned spot instance will be taken; None if it was not warned."""
         return self._life.reclaim_at(id)
 
+    def rebalance_at(self, id: str) -> float | None:
+        """*lab*: when EC2 first recommended to replace the instance; None if it did not."""
+        return self._life.rebalance_at(id)
+
     def recommend_rebalance(self, id: str, now: float) -> None:
         """*lab*: EC2 says that the instance is at elevated risk."""
         now = self._settle(now)

@@ -24,6 +24,10 @@ class Statuses:
         """Announce a scheduled event for an instance."""
         self._events[id] = (*self._events.get(id, ()), event)
 
+    def scheduled(self, id: str) -> tuple[ScheduledEvent, ...]:
+        """The events that were announced for an instance, in that order."""
+        return self._events.get(id, ())
+
     def describe(
         self, now: float, ids: Sequence[str] | None = None, *, all_states: bool = False
     ) -> list[InstanceStatus]:
@@ -43,4 +47,4 @@ class Statuses:
             system = instance = "initializing"
         else:
             system = instance = "not-applicable"
-        return InstanceStatus(record, system, instance, self._events.get(record.id, ()), since)
+        return InstanceStatus(record, system, instance, self.scheduled(record.id), since)

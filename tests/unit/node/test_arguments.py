@@ -33,7 +33,13 @@ def test_a_table_is_required(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "argv", [["--conf-server", "head", "--conf-file", "/etc/slurm.conf"], ["--give-up-s", "0"], ["--give-up-s", "soon"]]
+    "argv",
+    [
+        ["--conf-server", "head", "--conf-file", "/etc/slurm.conf"],
+        ["--give-up-s", "0"],
+        ["--give-up-s", "soon"],
+        ["--processes-below", "all"],
+    ],
 )
 def test_what_contradicts_itself_is_refused(argv: list[str]) -> None:
     with pytest.raises(SystemExit):
@@ -75,11 +81,30 @@ def test_cluster_yaml_says_what_a_queue_s_agents_are_told() -> None:
     )
     said = "ComputeSettings: {LocalStorage: {EphemeralVolume: {MountDir: /fast}}}"
     text = text.replace("- Name: q1\n", f"- Name: q1\n      {said}\n")
-    text += "Clustermgtd: {NodeAgent: {GiveUpSeconds: 90, ConfServer: other:6817}}\n"
+    text += """
+Clustermgtd:
+  NodeAgent:
+    GiveUpSeconds: 90
+    ConfServer: other:6817
+    InterruptionHook: /opt/site/leave
+    InterruptionHookSeconds: 60
+    HealthCheck: {Program: /opt/site/health, IntervalSeconds: 30, DeadlineSeconds: 10}
+    DeadManSwitch: {IdleSeconds: 600, JobSeconds: 7200, UnreadableSeconds: 3600}
+"""
     assert agent_arguments(loads(text), "q1", "head-1") == AgentArguments(
         table="clustermgtd-cluster",
         region="eu-central-1",
         conf_server="other:6817",
         give_up_s=90,
         ephemeral_dir="/fast",
+        interruption_hook="/opt/site/leave",
+        interruption_hook_s=60,
+        health_check="/opt/site/health",
+        health_interval_s=30,
+        health_deadline_s=10,
+        dead_man_idle_s=600,
+        dead_man_job_s=7200,
+        dead_man_unreadable_s=3600,
     )
+    off = text.replace("IdleSeconds: 600,", "Enabled: false,")
+    assert agent_arguments(loads(off), "q1", "head-1").dead_man_idle_s == 0

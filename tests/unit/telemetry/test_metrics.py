@@ -17,7 +17,6 @@ from clustermgtd.model.ids import InstanceId, JobId, QueueName
 from clustermgtd.model.instance import InstanceState
 from clustermgtd.model.node import NodeBase, NodeFlag
 from clustermgtd.model.offering import Market
-from clustermgtd.node.boot_report import BootPhase
 from clustermgtd.telemetry import labels
 from clustermgtd.telemetry.metrics import Metrics
 from tests.builders import a_launch, a_node
@@ -150,10 +149,6 @@ def test_readiness_is_told_apart_up_to_half_an_hour(metrics: Metrics) -> None:
     metrics.node_ready(Market.SPOT, 1700.0)
     assert value(metrics, "node_ready_seconds_bucket", market="spot", le="1800.0") == 1
     assert value(metrics, "node_ready_seconds_bucket", market="spot", le="900.0") == 0
-
-
-def test_the_phases_are_those_that_node_agents_report() -> None:
-    assert [phase.value for phase in labels.BootPhase] == [phase.value for phase in BootPhase]
 
 
 @pytest.mark.parametrize(
