@@ -20,7 +20,7 @@ _INSTANCE = """
   <blockDeviceMapping><item><deviceName>/dev/xvda</deviceName><ebs><volumeId>vol-0123456789abcdef0</volumeId>
     <status>attached</status><attachTime>2026-11-20T10:00:01.000Z</attachTime>
     <deleteOnTermination>true</deleteOnTermination></ebs></item></blockDeviceMapping>
-  <virtualizationType>hvm</virtualizationType>{lifecycle}
+  <virtualizationType>hvm</virtualizationType>{lifecycle}{reservation}
   <tagSet>
     <item><key>clustermgtd:launch-token</key><value>{token}</value></item>
     <item><key>clustermgtd:cluster</key><value>demo</value></item>
@@ -61,7 +61,13 @@ _INSTANCE = """
 
 
 def an_instance(
-    number: int, *, state: str = "running", address: str = "10.0.0.1", is_spot: bool = False, reason: str = ""
+    number: int,
+    *,
+    state: str = "running",
+    address: str = "10.0.0.1",
+    is_spot: bool = False,
+    reason: str = "",
+    reservation: str = "",
 ) -> str:
     return _INSTANCE.format(
         id=f"i-{number:017x}",
@@ -70,6 +76,7 @@ def an_instance(
         address=f"<privateIpAddress>{address}</privateIpAddress>" if address else "",
         lifecycle="<instanceLifecycle>spot</instanceLifecycle>" if is_spot else "",
         reason=f"<stateReason><code>{reason}</code><message>{reason}: why</message></stateReason>" if reason else "",
+        reservation=f"<capacityReservationId>{reservation}</capacityReservationId>" if reservation else "",
     )
 
 

@@ -41,6 +41,7 @@ def _instance(one: dict[str, Any]) -> Instance:
         state_reason=one.get("StateReason", {}).get("Code", ""),
         queue=tags["clustermgtd:queue"],
         compute_resource=tags["clustermgtd:compute-resource"],
+        reservation=one.get("CapacityReservationId", ""),
     )
 
 
@@ -48,7 +49,7 @@ def _instance(one: dict[str, Any]) -> Instance:
 def test_every_field_is_what_botocore_reads(per_reservation: int) -> None:
     body = a_page(
         an_instance(1),
-        an_instance(2, state="pending", address=""),
+        an_instance(2, state="pending", address="", reservation="cr-0123456789abcdef0"),
         an_instance(3, is_spot=True, state="terminated", address="", reason="Server.SpotInstanceTermination"),
         *(an_instance(number) for number in range(4, 30)),
         next_token="more",
