@@ -17,6 +17,10 @@ from clustermgtd.model.node import Node, NodeBase, NodeFlag
 from clustermgtd.model.policy import Policy
 from clustermgtd.model.snapshot import Snapshot
 
+HUNG_S = 600.0
+"""For so long Slurm may wait for a machine that does not answer to clean up its last job. By default it gives up after
+SlurmdTimeout, which is less; some releases were seen to wait for ever."""
+
 
 @dataclass(frozen=True, slots=True)
 class Exits:
@@ -56,7 +60,8 @@ def exits(
         outcome = _outcome(node, claim, snapshot)
         if node is not None and outcome is None and _is_silent(node, claim, live):
             found.silent_since[name] = snapshot.memory.silent_since.get(name, snapshot.now)
-            if snapshot.now - found.silent_since[name] >= policy.missing_grace_s:
+            grace_s = HUNG_S if claim is not None and claim.holds_instance else policy.missing_grace_s
+            if snapshot.now - found.silent_since[name] >= grace_s:
                 outcome = _Down(Reason.UNREACHABLE) if node.counts_on_instance else Reason.UNREACHABLE
         match outcome:
             case LeftAlone():
@@ -131,13 +136,16 @@ def _unclaimed(node: Node, claim: NodeClaim | None) -> LeftAlone | None:
 
 
 def _is_silent(node: Node, claim: NodeClaim | None, live: Collection[str]) -> bool:
-    """Slurm says that it does not respond, and no instance of ours is there that could. `live` are ids and addresses.
+    """Slurm says that it does not respond, and no instance of ours is there that could, or that runs a job.
 
-    A powered-down node keeps the flag after RESUME and UNDRAIN; with the next reconfiguration or restart of slurmctld
-    no job gets it any more. A node that was left COMPLETING by a dead machine is in the same position.
+    `live` are ids and addresses of instances. A powered-down node keeps the flag after RESUME and UNDRAIN; with the
+    next reconfiguration or restart of slurmctld no job gets it any more. A node that was left COMPLETING by a dead
+    machine is in the same position.
     """
-    if node.is_responding or node.is_down or (claim is not None and claim.holds_instance):
+    if node.is_responding or node.is_down:
         return False
+    if claim is not None and claim.holds_instance:
+        return node.counts_on_instance and node.base is NodeBase.IDLE and NodeFlag.COMPLETING in node.flags
     if node.counts_on_instance:
         return node.instance_id not in live and node.address not in live
     is_idle = node.base is NodeBase.IDLE and node.is_powered_down

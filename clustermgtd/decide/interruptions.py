@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 
 from clustermgtd.model.action import DrainNodes, PowerDownNodes, Reason, SetNodesDown
@@ -32,9 +32,9 @@ def warned(launches: Mapping[LaunchToken, Launch], snapshot: Snapshot) -> Iterat
 
 
 def interruptions(
-    launches: Mapping[LaunchToken, Launch], snapshot: Snapshot, policy: Policy
+    launches: Mapping[LaunchToken, Launch], snapshot: Snapshot, policy: Policy, taken: Collection[NodeName] = ()
 ) -> list[SetNodesDown | DrainNodes | PowerDownNodes]:
-    """Nodes to empty, because their instances are about to go.
+    """Nodes to empty, because their instances are about to go; not those in `taken`, which are helped otherwise.
 
     A node is set DOWN, which makes Slurm requeue its job, so that the job runs elsewhere before the instance dies and
     is never taken for finished; then it powers down, and we stop paying. Until `policy.interruption_lead_s` before
@@ -43,10 +43,10 @@ def interruptions(
     down: dict[str, list[NodeName]] = defaultdict(list)
     drain: dict[tuple[Reason, str], list[NodeName]] = defaultdict(list)
     power_down: dict[Reason, list[NodeName]] = defaultdict(list)
-    leaving: set[NodeName] = set()
+    leaving: set[NodeName] = set(taken)
     for _, claim, notice in warned(launches, snapshot):
         node = snapshot.nodes.get(claim.node)
-        if node is None or not _is_ours_to_empty(node):
+        if node is None or claim.node in taken or not _is_ours_to_empty(node):
             continue
         leaving.add(node.name)
         if _may_stay(node, notice, snapshot, policy):

@@ -57,7 +57,6 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         for instance, reason in still_ending(launch, snapshot, policy).items():
             ending.setdefault(instance, reason)
 
-    leaving = interruptions(launches, snapshot, policy)
     lift, waiting = lifts(snapshot)
     offerings = learn(snapshot, launches, policy)
     availability = Availability.of(offerings, launches, snapshot)
@@ -66,6 +65,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     if (held, gangs.short) != (offerings.held, offerings.short):
         offerings = replace(offerings, held=held, short=gangs.short)
     node_help = help_nodes(launches, snapshot, policy, gangs.waiting | gangs.given_up)
+    leaving = interruptions(launches, snapshot, policy, {n for action in node_help for n in action.nodes})
     blocks = Blocks.of(snapshot, policy)
     power_up = blocks.power_up(static_power_up(launches, snapshot, policy, availability))
     wanted = gangs.wanted(unclaimed_demand(launches, snapshot, policy))

@@ -109,8 +109,8 @@ class Node:
 
     @property
     def state(self) -> str:
-        """In Slurm's own notation, flags in alphabetical order."""
-        return "+".join([self.base, *sorted(self.flags)])
+        """As scontrol prints it."""
+        return "+".join([self.base, *sorted(self.flags, key=_PRINTED.index)])
 
     @property
     def is_powering_up(self) -> bool:
@@ -203,6 +203,15 @@ class Node:
         return self.reason.startswith(SLURM_REASONS) or self.reason.endswith(_REBOOT_FAILED)
 
 
+_PRINTED = (
+    *(NodeFlag.BLOCKED, NodeFlag.CLOUD, NodeFlag.COMPLETING, NodeFlag.DRAIN, NodeFlag.DYNAMIC_FUTURE),
+    *(NodeFlag.DYNAMIC_NORM, NodeFlag.EXTERNAL, NodeFlag.INVALID_REG, NodeFlag.FAIL, NodeFlag.MAINTENANCE),
+    *(NodeFlag.POWER_DOWN, NodeFlag.POWER_UP, NodeFlag.PERFCTRS, NodeFlag.POWERED_DOWN, NodeFlag.REBOOT_REQUESTED),
+    *(NodeFlag.REBOOT_ISSUED, NodeFlag.RESERVED, NodeFlag.RESUME, NodeFlag.NOT_RESPONDING, NodeFlag.PLANNED),
+    *(NodeFlag.POWERING_UP, NodeFlag.POWERING_DOWN, NodeFlag.UNDRAIN, NodeFlag.POWER_DRAIN, NodeFlag.REBOOT_CANCEL),
+    NodeFlag.UNRECOGNISED,
+)
+"""The order in which scontrol prints flags."""
 _WITHOUT_INSTANCE = frozenset({NodeFlag.POWERED_DOWN, NodeFlag.POWERING_DOWN, NodeFlag.POWERING_UP, NodeFlag.POWER_UP})
 _NOT_UP = frozenset(
     {NodeFlag.POWERED_DOWN, NodeFlag.POWERING_DOWN, NodeFlag.POWERING_UP, NodeFlag.POWER_UP, NodeFlag.INVALID_REG}

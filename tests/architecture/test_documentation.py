@@ -8,6 +8,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
+from clustermgtd.decide import node_states
 from clustermgtd.telemetry.metrics import Metrics
 from clustermgtd.telemetry.reference import metrics_page
 from tests.architecture.source_tree import ROOT
@@ -37,6 +38,11 @@ def exposed_names() -> set[str]:
 def test_the_metrics_page_is_current() -> None:
     page = (ROOT / "docs" / "reference" / "metrics.md").read_text()
     assert page == metrics_page(), "run `make docs`"
+
+
+def test_the_page_of_node_states_is_current() -> None:
+    written = (ROOT / "docs" / "reference" / "node-states.md").read_text()
+    assert written == node_states.page(), "run `make docs`"
 
 
 def test_every_metric_is_documented() -> None:
@@ -76,6 +82,17 @@ def test_the_runbook_has_no_page_without_an_alert() -> None:
 
 def test_what_the_runbook_names_exists() -> None:
     assert set(METRIC.findall(RUNBOOK.read_text())) <= exposed_names()
+
+
+def test_the_tests_that_known_defects_name_exist() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs" / "explanation" / "known-defects.md").read_text())
+    assert named
+    missing = [
+        f"{file}::{name}"
+        for file, name in named
+        if not re.search(rf"^ *(?:def|class) {name}\b", (ROOT / file).read_text(), re.MULTILINE)
+    ]
+    assert missing == []
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -1,6 +1,7 @@
 """No Slurm state without an exit: the states that keep clusters of others stuck, one by one.
 
-Each names where it was reported. What happens in every other state is in docs/reference/node-states.md.
+Each names where it was reported (docs/explanation/known-defects.md); "the peer" is ParallelCluster's node package. What
+happens in every other state is in docs/reference/node-states.md.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class TestPoweredDownAndNotResponding:
 
     @pytest.mark.parametrize("flag", ["PLANNED", "RESERVED", "MAINTENANCE", "UNRECOGNISED"])
     def test_whatever_else_slurm_says_about_it(self, flag: str) -> None:
-        """The peer compares whole sets of flags, and one more makes it blind (PEER c.1, 2)."""
+        """The peer compares whole sets of flags, and one more makes it blind."""
         plan = a_plan(a_node(N1, f"{self.STATE}+{flag}"), memory=SILENT)
         assert effects(plan) == [PowerDownNodes((N1,), Reason.UNREACHABLE)]
 
@@ -277,7 +278,7 @@ class TestLeftAlone:
 
 
 class TestAFreshDaemonKnowsWhatIsBooting:
-    """PEER e.5: the peer's daemon, started anew, ended and relaunched 100 static nodes that were still booting."""
+    """The peer's daemon, started anew, ended and relaunched 100 static nodes that were still booting."""
 
     @pytest.mark.parametrize("instance", ["absent", "pending", "running"])
     def test_static_nodes_go_on_booting(self, instance: str) -> None:
