@@ -77,7 +77,7 @@ def quota_facts(settings: Settings, *, online: bool) -> QuotaFacts:
         used = None if instances is None else in_use(instances.values(), v_cpus_of)
         return replace(facts, quotas=quotas or {}, in_use=used, unread=tuple(reader.unread))
 
-    return asyncio.run(_with_session(settings, read))
+    return asyncio.run(with_session(settings, read))
 
 
 def price_facts(settings: Settings, *, online: bool) -> PriceFacts:
@@ -98,7 +98,7 @@ def price_facts(settings: Settings, *, online: bool) -> PriceFacts:
         spot = await reader("spot prices", lambda: source.spot(types, subnets))
         return PriceFacts(known_prices(types, built_in, listed or {}, spot or {}), tuple(reader.unread))
 
-    return asyncio.run(_with_session(settings, read))
+    return asyncio.run(with_session(settings, read))
 
 
 class _Reader:
@@ -115,7 +115,8 @@ class _Reader:
             return None
 
 
-async def _with_session(settings: Settings, read: Callable[[AwsSession], Awaitable[T]]) -> T:
+async def with_session(settings: Settings, read: Callable[[AwsSession], Awaitable[T]]) -> T:
+    """What `read` makes of a session in the cluster's Region."""
     from clustermgtd.adapters.aws.session import AwsSession
 
     async with AwsSession(settings.region or "") as session:

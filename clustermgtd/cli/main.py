@@ -8,15 +8,16 @@ import sys
 from collections.abc import Callable, Sequence
 
 from clustermgtd import __version__
-from clustermgtd.cli import check_config, config_schema, prices, quotas, render
+from clustermgtd.cli import check_config, config_schema, fleet, prices, quotas, render
 from clustermgtd.cli.command import Exit
 
-_SUBCOMMANDS = (check_config, config_schema, prices, quotas, render)
+_SUBCOMMANDS = (check_config, config_schema, fleet, prices, quotas, render)
 _EPILOG = """\
 examples:
   clustermgtctl check-config cluster.yaml
   clustermgtctl render slurm-conf cluster.yaml --output-file /etc/slurm/slurm_clustermgtd.conf
   clustermgtctl config-schema > cluster.schema.json
+  clustermgtctl fleet stop --queue q1 --when-idle
   clustermgtctl quotas cluster.yaml
   clustermgtctl prices cluster.yaml --offline
 

@@ -9,6 +9,7 @@ from clustermgtd.decide.bans import learn
 from clustermgtd.decide.capacity import launches as new_launches
 from clustermgtd.decide.demand import static_power_up, unclaimed_demand
 from clustermgtd.decide.exits import exits
+from clustermgtd.decide.fleet_status import fleet_step, nodes_of, stop_nodes
 from clustermgtd.decide.gangs import asked_again, kept_gangs
 from clustermgtd.decide.garbage_collection import orphans
 from clustermgtd.decide.holds import holds
@@ -57,18 +58,22 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         for instance, reason in still_ending(launch, snapshot, policy).items():
             ending.setdefault(instance, reason)
 
+    fleet = fleet_step(snapshot, policy)
+    launchable = fleet.launchable(policy)
     lift, waiting = lifts(snapshot)
     offerings = learn(snapshot, launches, policy)
     availability = Availability.of(offerings, launches, snapshot)
     hold, release, held = holds(snapshot, policy, availability)
-    gangs = kept_gangs(launches, snapshot, policy, availability)
+    gangs = kept_gangs(launches, snapshot, launchable, availability)
     if (held, gangs.short) != (offerings.held, offerings.short):
         offerings = replace(offerings, held=held, short=gangs.short)
     node_help = help_nodes(launches, snapshot, policy, gangs.waiting | gangs.given_up)
     leaving = interruptions(launches, snapshot, policy, {n for action in node_help for n in action.nodes})
     blocks = Blocks.of(snapshot, policy)
-    power_up = blocks.power_up(static_power_up(launches, snapshot, policy, availability))
-    wanted = gangs.wanted(unclaimed_demand(launches, snapshot, policy))
+    handled = nodes_of([*gangs.released, *blocks.power_down, *leaving, *node_help])
+    cancelled, stops = stop_nodes(fleet, snapshot, policy, handled=handled)
+    power_up = blocks.power_up(static_power_up(launches, snapshot, launchable, availability))
+    wanted = gangs.wanted(unclaimed_demand(launches, snapshot, launchable))
     outside = blocks.refusals(wanted, snapshot)
     shaped = new_launches(blocks.launchable(wanted), snapshot, policy, availability, gangs)
     launches = asked_again(launches, shaped.nodes & gangs.again, snapshot.now)
@@ -81,6 +86,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         *shaped.refused,
         *leaving,
         *node_help,
+        *stops,
         *([release] if release else []),
         *([power_up] if power_up else []),
     ]
@@ -90,9 +96,11 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
 
     actions: list[Action] = [
         *([RecordOfferings(offerings)] if offerings is not snapshot.offerings else []),
+        *fleet.record_action(snapshot),
         *(RecordLaunch(launch) for token, launch in launches.items() if launch is not snapshot.launches[launch.token]),
         *_terminations(ending, policy),
-        *withdrawals(snapshot),
+        *withdrawals(snapshot, fleet.stopped),
+        *fleet.partitions,
         *hold,
         *gangs.released,
         *blocks.reservations,
@@ -101,10 +109,16 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         *shaped.refused,
         *leaving,
         *node_help,
+        *cancelled,
+        *stops,
         *way_out.actions,
         *([release] if release else []),
         *lift,
-        *(StartLaunch(launch, Reason.REPLY_LOST) for launch in launches.values() if _is_due(launch, snapshot, policy)),
+        *(
+            StartLaunch(launch, Reason.REPLY_LOST)
+            for launch in launches.values()
+            if launch.request.queue not in fleet.stopped and _is_due(launch, snapshot, policy)
+        ),
         *shaped.starts,
         *_addresses(launches, snapshot, policy),
         *([power_up] if power_up else []),
@@ -115,14 +129,23 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         missing_since=missing,
         terminate_called_at=_still_called(snapshot, ending),
         static_power_up_at={
-            **{n: at for n, at in snapshot.memory.static_power_up_at.items() if n in policy.nodes},
+            **{n: at for n, at in snapshot.memory.static_power_up_at.items() if n in launchable.nodes},
             **dict.fromkeys(power_up.nodes if power_up else (), snapshot.now),
         },
         silent_since=way_out.silent_since,
         freed_jobs=waiting | overtaken(hold, snapshot) | freed_now,
     )
     next_launch = snapshot.next_launch + len(shaped.starts)
-    return Plan(tuple(actions), memory, next_launch, offerings, way_out.left_alone, gangs.held, blocks.statuses)
+    return Plan(
+        tuple(actions),
+        memory,
+        next_launch,
+        offerings,
+        left_alone=way_out.left_alone,
+        gangs=gangs.held,
+        blocks=blocks.statuses,
+        fleet=fleet.record,
+    )
 
 
 def _is_due(launch: Launch, snapshot: Snapshot, policy: Policy) -> bool:

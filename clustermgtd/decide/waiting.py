@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 
 from clustermgtd.decide.sync import is_awaited
 from clustermgtd.model.action import Reason, WithdrawLaunch
 from clustermgtd.model.claim import ClaimState
+from clustermgtd.model.ids import QueueName
 from clustermgtd.model.snapshot import Snapshot
 
 
-def withdrawals(snapshot: Snapshot) -> list[WithdrawLaunch]:
-    """Waiting launches that Slurm wants no node of any more, and those whose instances are all shown already.
+def withdrawals(snapshot: Snapshot, stopped: Collection[QueueName] = ()) -> list[WithdrawLaunch]:
+    """Waiting launches that Slurm wants no node of any more, those of `stopped` queues, and those whose instances are
+    all shown already.
 
     The latter are replays of calls whose reply was lost: in flight they are hands-off, and so would be adopted late.
     """
@@ -22,7 +25,9 @@ def withdrawals(snapshot: Snapshot) -> list[WithdrawLaunch]:
         if launch is None:
             continue
         open_claims = sum(claim.state is ClaimState.REQUESTED for claim in launch.claims)
-        if not is_awaited(launch, snapshot):
+        if launch.request.queue in stopped:
+            withdrawn.append(WithdrawLaunch(token, Reason.FLEET_STOP))
+        elif not is_awaited(launch, snapshot):
             withdrawn.append(WithdrawLaunch(token, Reason.NOT_WANTED))
         elif shown[token] - len(launch.instances) >= open_claims:
             withdrawn.append(WithdrawLaunch(token, Reason.REPLY_LOST))

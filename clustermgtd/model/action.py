@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from clustermgtd.model.claim import Launch
-from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName
+from clustermgtd.model.fleet_status import FleetRecord
+from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName, QueueName
 from clustermgtd.model.offering_memory import OfferingMemory
 from clustermgtd.model.reservation import Reservation
 
@@ -68,6 +69,10 @@ class Reason(StrEnum):
     """The nodes' capacity block ends soon, or has ended."""
     ADDRESS = "address"
     """Slurm has to be told where the instance is."""
+    FLEET_STOP = "fleet-stop"
+    """An operator stopped the cluster or the queue."""
+    FLEET_START = "fleet-start"
+    """An operator started the cluster or the queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,13 @@ class RecordOfferings:
     """Store what was learned about offerings."""
 
     offerings: OfferingMemory
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFleet:
+    """Store how far the cluster and its queues have come, and which partitions are closed by us."""
+
+    record: FleetRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +211,33 @@ class DeleteReservation:
     reason: Reason = Reason.MARK_LIFTED
 
 
+@dataclass(frozen=True, slots=True)
+class ClosePartitions:
+    """Set partitions INACTIVE: Slurm starts no job there."""
+
+    partitions: tuple[QueueName, ...]
+    reason: Reason = Reason.FLEET_STOP
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPartitions:
+    """Set partitions UP that we closed."""
+
+    partitions: tuple[QueueName, ...]
+    reason: Reason = Reason.FLEET_START
+
+
+@dataclass(frozen=True, slots=True)
+class CancelJobs:
+    """End jobs for good."""
+
+    jobs: tuple[JobId, ...]
+    reason: Reason
+
+
 Action = (
     RecordOfferings
+    | RecordFleet
     | RecordLaunch
     | StartLaunch
     | WithdrawLaunch
@@ -216,4 +253,7 @@ Action = (
     | LiftRequeueHold
     | SetReservation
     | DeleteReservation
+    | ClosePartitions
+    | OpenPartitions
+    | CancelJobs
 )

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from clustermgtd.model.action import Action
 from clustermgtd.model.capacity_block import BlockReading, BlockStatus
 from clustermgtd.model.claim import Launch
+from clustermgtd.model.fleet_status import FleetRecord
 from clustermgtd.model.gang import HeldGang
-from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName, SubnetId
+from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName, QueueName, SubnetId
 from clustermgtd.model.instance import Instance
 from clustermgtd.model.job import Job
 from clustermgtd.model.left_alone import LeftAlone
@@ -18,6 +19,7 @@ from clustermgtd.model.node_report import NodeReport
 from clustermgtd.model.notice import Notices
 from clustermgtd.model.offering import Subnet
 from clustermgtd.model.offering_memory import OfferingMemory
+from clustermgtd.model.partition import PartitionState
 from clustermgtd.model.reservation import Reservation
 
 
@@ -78,6 +80,10 @@ class Snapshot:
     node_reports: Mapping[InstanceId, NodeReport] = field(default_factory=dict)
     """What agents told, as far as it was read; some seconds old, and of instances too that `instances` lacks. Whoever
     reaches a node's permissions can write any of them."""
+    fleet: FleetRecord = FleetRecord()
+    """As stored: what operators asked for."""
+    partitions: Mapping[QueueName, PartitionState] = field(default_factory=dict)
+    """All of them, or none while `fleet` is settled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +101,5 @@ class Plan:
     """Jobs that came short: those that wait, and those that do not any more since this decision."""
     blocks: tuple[BlockStatus, ...] = ()
     """The policy's capacity blocks, by queue and id."""
+    fleet: FleetRecord = FleetRecord()
+    """What is known about stops and starts after this decision; among the actions is its record if it changed."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from clustermgtd.model.claim import Launch
+from clustermgtd.model.fleet_status import FleetRecord
 from clustermgtd.model.ids import InstanceId, LaunchToken
 from clustermgtd.model.offering_memory import OfferingMemory
 
@@ -66,6 +67,19 @@ class ClaimStore(Protocol):
 
         Raises:
             ConflictError, FencedError, TransientError: as `put`.
+        """
+        ...
+
+    async def load_fleet(self) -> FleetRecord:
+        """What operators asked for, and how far the daemon came; empty, of version 0, before the first write. Operators
+        write it too, at any time, so it is read before each decision."""
+        ...
+
+    async def put_fleet(self, record: FleetRecord) -> FleetRecord:
+        """Store; returns the value with its new version.
+
+        Raises:
+            ConflictError, FencedError, TransientError: as `put`. A conflict may also be an operator's request.
         """
         ...
 

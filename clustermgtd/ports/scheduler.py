@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from clustermgtd.model.ids import JobId, NodeName
+from clustermgtd.model.ids import JobId, NodeName, QueueName
 from clustermgtd.model.job import Job
 from clustermgtd.model.node import Node
+from clustermgtd.model.partition import PartitionState
 from clustermgtd.model.reservation import Reservation
 
 
@@ -98,4 +99,24 @@ class Scheduler(Protocol):
 
     async def lift_requeue_hold(self, job: JobId) -> None:
         """Set a pending job's StartTime to now."""
+        ...
+
+    async def cancel_jobs(self, jobs: Iterable[JobId]) -> None:
+        """End jobs for good; those that Slurm no longer knows are none of its business."""
+        ...
+
+    async def partitions(self) -> Mapping[QueueName, PartitionState]:
+        """The state of every partition.
+
+        Raises:
+            IncompleteObservationError: slurmctld did not answer whole and in time.
+        """
+        ...
+
+    async def set_partition_state(self, partition: QueueName, state: PartitionState) -> None:
+        """UP or INACTIVE. Lasts until somebody changes it or slurmctld reads its configuration anew.
+
+        Raises:
+            NotFoundError: Slurm does not know the partition.
+        """
         ...

@@ -21,12 +21,16 @@ from clustermgtd.errors import (
 from clustermgtd.model.action import (
     Action,
     AssignAddresses,
+    CancelJobs,
+    ClosePartitions,
     DeleteReservation,
     DrainNodes,
     HoldNodes,
     LiftRequeueHold,
+    OpenPartitions,
     PowerDownNodes,
     PowerUpNodes,
+    RecordFleet,
     RecordLaunch,
     RecordOfferings,
     ReleaseNodes,
@@ -42,11 +46,13 @@ from clustermgtd.model.failure import FailureKind
 from clustermgtd.model.hostlist import fold
 from clustermgtd.model.ids import LaunchToken
 from clustermgtd.model.node import HOLD_MARK, REASON_PREFIX
+from clustermgtd.model.partition import PartitionState
 from clustermgtd.model.snapshot import Plan
 from clustermgtd.ports.clock import Clock
 from clustermgtd.ports.fleet import Fleet
 from clustermgtd.ports.scheduler import Scheduler
 from clustermgtd.reconcile.ban_log import log_bans
+from clustermgtd.reconcile.fleet_log import log_fleet
 from clustermgtd.reconcile.launch_queue import LaunchQueue
 from clustermgtd.reconcile.ledger import Ledger
 from clustermgtd.reconcile.observer import LoopObserver
@@ -95,7 +101,7 @@ class Actor:
             TransientError: a record was not stored.
         """
         for action in plan.actions:
-            if isinstance(action, RecordOfferings):
+            if isinstance(action, RecordOfferings | RecordFleet):
                 await self._remember(action)
         records = [action for action in plan.actions if isinstance(action, RecordLaunch)]
         starts = [action for action in plan.actions if isinstance(action, StartLaunch)]
@@ -105,7 +111,7 @@ class Actor:
             if launch is not None:
                 self._start(start, launch, group)
         for action in plan.actions:
-            if not isinstance(action, RecordOfferings | RecordLaunch | StartLaunch):
+            if not isinstance(action, RecordOfferings | RecordFleet | RecordLaunch | StartLaunch):
                 await self._effect(action)
 
     async def settle(self, seconds: float) -> None:
@@ -127,11 +133,17 @@ class Actor:
         self._observer.action_applied(action, "ok")
         _log_changes(before, action.launch)
 
-    async def _remember(self, action: RecordOfferings) -> None:
-        before = self._ledger.offerings
-        await self._ledger.store_offerings(action.offerings)
+    async def _remember(self, action: RecordOfferings | RecordFleet) -> None:
+        match action:
+            case RecordOfferings(offerings):
+                before = self._ledger.offerings
+                await self._ledger.store_offerings(offerings)
+                log_bans(before, offerings)
+            case RecordFleet(record):
+                known = self._ledger.fleet
+                await self._ledger.store_fleet(record)
+                log_fleet(known, record)
         self._observer.action_applied(action, "ok")
-        log_bans(before, action.offerings)
 
     async def _intend(self, action: StartLaunch) -> Launch | None:
         """The stored intent, or None if it could not be stored (the node is still unclaimed and comes up again)."""
@@ -290,7 +302,18 @@ class Actor:
             case LiftRequeueHold(job, reason):
                 await self._scheduler.lift_requeue_hold(job)
                 log.info("requeue_hold_lifted", job_id=job, reason=reason)
-            case RecordOfferings() | RecordLaunch() | StartLaunch():
+            case ClosePartitions(partitions, reason):
+                for partition in partitions:
+                    await self._scheduler.set_partition_state(partition, PartitionState.INACTIVE)
+                log.info("partitions_closed", partitions=list(partitions), reason=reason)
+            case OpenPartitions(partitions, reason):
+                for partition in partitions:
+                    await self._scheduler.set_partition_state(partition, PartitionState.UP)
+                log.info("partitions_opened", partitions=list(partitions), reason=reason)
+            case CancelJobs(jobs, reason):
+                await self._scheduler.cancel_jobs(jobs)
+                log.warning("jobs_cancelled", job_ids=list(jobs), reason=reason)
+            case RecordOfferings() | RecordFleet() | RecordLaunch() | StartLaunch():
                 raise AssertionError("records and launches are applied before effects")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from clustermgtd.errors import ConflictError, TransientError
 from clustermgtd.model.claim import Launch
+from clustermgtd.model.fleet_status import FleetRecord
 from clustermgtd.model.ids import LaunchToken
 from clustermgtd.model.offering_memory import OfferingMemory
 from clustermgtd.ports.claim_store import ClaimStore, Term
@@ -21,6 +22,8 @@ class Ledger:
         self.term: Term | None = None
         self.offerings = OfferingMemory()
         """As stored."""
+        self.fleet = FleetRecord()
+        """As last read or written; operators write it too."""
 
     @property
     def launches(self) -> dict[LaunchToken, Launch]:
@@ -80,3 +83,20 @@ class Ledger:
         except (ConflictError, TransientError):
             self._is_stale = True
             raise
+
+    async def read_fleet(self) -> FleetRecord:
+        """What operators ask for by now.
+
+        Raises:
+            TransientError: it could not be read.
+        """
+        self.fleet = await self._claim_store.load_fleet()
+        return self.fleet
+
+    async def store_fleet(self, record: FleetRecord) -> None:
+        """Store how far stops and starts have come. Nothing is kept back: it is read again before the next decision.
+
+        Raises:
+            ConflictError, FencedError, TransientError: as `store`.
+        """
+        self.fleet = await self._claim_store.put_fleet(record)

@@ -170,9 +170,11 @@ class Loop:
         assert self._ledger.term is not None, "the ledger begins its term before the first tick"
         in_flight = frozenset(self._ledger.in_flight)
         instances = await self._fleet.instances()
+        fleet = await self._ledger.read_fleet()
         view = await self._scheduler.view()
         launches = self._ledger.launches
         reservations = await self._reservations(policy)
+        partitions = {} if fleet.is_settled else await self._scheduler.partitions()
         return Snapshot(
             now=self._clock.now(),
             nodes=view.nodes,
@@ -190,6 +192,8 @@ class Loop:
             blocks=self.blocks(),
             reservations=reservations,
             node_reports=self.node_reports(),
+            fleet=fleet,
+            partitions=partitions,
         )
 
     async def _reservations(self, policy: Policy) -> Mapping[str, Reservation]:
@@ -205,7 +209,7 @@ class Loop:
             return pace.acted_s
         next_at = min(plan.offerings.next_end(snapshot.now), next_change(plan.blocks, snapshot.now))
         time_does_in = max(pace.acted_s, next_at - snapshot.now)
-        is_waiting = bool(plan.memory.freed_jobs or plan.gangs) or any(
+        is_waiting = bool(plan.memory.freed_jobs or plan.gangs or plan.fleet.is_moving) or any(
             claim.state not in _SETTLED for launch in snapshot.launches.values() for claim in launch.claims
         )
         return min(pace.waiting_s if is_waiting else pace.quiet_s, time_does_in)

@@ -9,13 +9,15 @@ from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from clustermgtd.model.claim import Launch, LaunchResult, TerminateResult
-from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName
+from clustermgtd.model.fleet_status import FleetRecord
+from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName, QueueName
 from clustermgtd.model.instance import Instance
 from clustermgtd.model.job import Job
 from clustermgtd.model.node import Node
 from clustermgtd.model.node_report import NodeReport
 from clustermgtd.model.notice import Notices
 from clustermgtd.model.offering_memory import OfferingMemory
+from clustermgtd.model.partition import PartitionState
 from clustermgtd.model.reservation import Reservation
 from clustermgtd.ports.claim_store import ClaimStore, Term
 from clustermgtd.ports.clock import Clock
@@ -122,6 +124,15 @@ class InstrumentedScheduler:
     async def lift_requeue_hold(self, job: JobId) -> None:
         await self._observed("lift_requeue_hold", self._scheduler.lift_requeue_hold(job))
 
+    async def cancel_jobs(self, jobs: Iterable[JobId]) -> None:
+        await self._observed("cancel_jobs", self._scheduler.cancel_jobs(jobs))
+
+    async def partitions(self) -> Mapping[QueueName, PartitionState]:
+        return await self._observed("partitions", self._scheduler.partitions())
+
+    async def set_partition_state(self, partition: QueueName, state: PartitionState) -> None:
+        await self._observed("set_partition_state", self._scheduler.set_partition_state(partition, state))
+
 
 class InstrumentedClaimStore:
     """A `ClaimStore` that counts."""
@@ -147,6 +158,12 @@ class InstrumentedClaimStore:
 
     async def put_offerings(self, offerings: OfferingMemory) -> OfferingMemory:
         return await self._observed("put_offerings", self._claim_store.put_offerings(offerings))
+
+    async def load_fleet(self) -> FleetRecord:
+        return await self._observed("load_fleet", self._claim_store.load_fleet())
+
+    async def put_fleet(self, record: FleetRecord) -> FleetRecord:
+        return await self._observed("put_fleet", self._claim_store.put_fleet(record))
 
     async def boot_phases(self, instances: Iterable[InstanceId]) -> Mapping[InstanceId, Mapping[str, float]]:
         return await self._observed("boot_phases", self._claim_store.boot_phases(instances))

@@ -11,13 +11,17 @@ from clustermgtd.decide.budget import BucketName
 from clustermgtd.model.action import (
     Action,
     AssignAddresses,
+    CancelJobs,
+    ClosePartitions,
     DeleteReservation,
     DrainNodes,
     HoldNodes,
     LiftRequeueHold,
+    OpenPartitions,
     PowerDownNodes,
     PowerUpNodes,
     Reason,
+    RecordFleet,
     RecordLaunch,
     RecordOfferings,
     ReleaseNodes,
@@ -31,6 +35,7 @@ from clustermgtd.model.action import (
 from clustermgtd.model.capacity_block import BlockPhase
 from clustermgtd.model.claim import ClaimState
 from clustermgtd.model.failure import REMEMBERED, FailureKind
+from clustermgtd.model.fleet_status import FleetStatus
 from clustermgtd.model.gang import GangEnd
 from clustermgtd.model.instance import InstanceState
 from clustermgtd.model.left_alone import LeftAlone
@@ -55,6 +60,7 @@ class ActionKind(StrEnum):
     """One per class of `model.action.Action`."""
 
     RECORD_OFFERINGS = "record-offerings"
+    RECORD_FLEET = "record-fleet"
     RECORD_LAUNCH = "record-launch"
     START_LAUNCH = "start-launch"
     WITHDRAW_LAUNCH = "withdraw-launch"
@@ -70,10 +76,14 @@ class ActionKind(StrEnum):
     LIFT_REQUEUE_HOLD = "lift-requeue-hold"
     SET_RESERVATION = "set-reservation"
     DELETE_RESERVATION = "delete-reservation"
+    CLOSE_PARTITIONS = "close-partitions"
+    OPEN_PARTITIONS = "open-partitions"
+    CANCEL_JOBS = "cancel-jobs"
 
 
 ACTION_KINDS: Mapping[type[Action], ActionKind] = {
     RecordOfferings: ActionKind.RECORD_OFFERINGS,
+    RecordFleet: ActionKind.RECORD_FLEET,
     RecordLaunch: ActionKind.RECORD_LAUNCH,
     StartLaunch: ActionKind.START_LAUNCH,
     WithdrawLaunch: ActionKind.WITHDRAW_LAUNCH,
@@ -89,6 +99,9 @@ ACTION_KINDS: Mapping[type[Action], ActionKind] = {
     LiftRequeueHold: ActionKind.LIFT_REQUEUE_HOLD,
     SetReservation: ActionKind.SET_RESERVATION,
     DeleteReservation: ActionKind.DELETE_RESERVATION,
+    ClosePartitions: ActionKind.CLOSE_PARTITIONS,
+    OpenPartitions: ActionKind.OPEN_PARTITIONS,
+    CancelJobs: ActionKind.CANCEL_JOBS,
 }
 
 
@@ -288,6 +301,7 @@ FAILURE = Label("kind", tuple(FailureKind))
 BAN_KIND = Label("kind", tuple(sorted(REMEMBERED)))
 BAN_MARKET = Label("market", (*Market, ANY_MARKET))
 BAN_STATE = Label("state", tuple(BanState))
+FLEET_STATUS = Label("status", tuple(FleetStatus))
 GANG_END = Label("end", tuple(GangEnd))
 HOOK_KIND = Label("kind", tuple(HookKind))
 HOOK_SOURCE = Label("source", tuple(HookSource))

@@ -1,4 +1,4 @@
-"""Every metric of the daemon, declared here or in `governor_metrics` and `notice_metrics`, and what counts them.
+"""Every metric of the daemon, declared here or in a module of its own (`..._metrics`), and what counts them.
 
 Base units, `_total` on counters, a sentence of help each. Label values come from closed lists (`telemetry.labels`), so
 that the number of series does not depend on how many nodes, jobs or instances there are.
@@ -23,6 +23,7 @@ from clustermgtd.model.quota import QuotaKey, Quotas, VCpus
 from clustermgtd.telemetry import labels
 from clustermgtd.telemetry.block_metrics import BlockMetrics
 from clustermgtd.telemetry.declarations import Declarations
+from clustermgtd.telemetry.fleet_metrics import FleetMetrics
 from clustermgtd.telemetry.governor_metrics import GovernorMetrics
 from clustermgtd.telemetry.notice_metrics import NoticeMetrics
 
@@ -47,6 +48,7 @@ class Metrics:
         self.governor = GovernorMetrics(self.declarations)
         self.notices = NoticeMetrics(self.declarations)
         self.blocks = BlockMetrics(self.declarations, self._queue)
+        self.fleet = FleetMetrics(self.declarations)
         self._start_at_zero()
 
     def _declare_loop(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from clustermgtd.errors import ConflictError, FencedError
 from clustermgtd.model.claim import Launch
+from clustermgtd.model.fleet_status import FleetRecord
 from clustermgtd.model.ids import InstanceId, LaunchToken
 from clustermgtd.model.offering_memory import OfferingMemory
 from clustermgtd.ports.claim_store import Term
@@ -23,6 +24,7 @@ class FakeTable:
     launches: dict[LaunchToken, Launch] = field(default_factory=dict)
     """Closed ones too."""
     offerings: OfferingMemory = OfferingMemory()
+    fleet: FleetRecord = FleetRecord()
     phases: dict[InstanceId, dict[str, float]] = field(default_factory=dict)
 
 
@@ -30,7 +32,8 @@ class FakeTable:
 class FakeClaimStore:
     table: FakeTable = field(default_factory=FakeTable)
     faults: Faults = field(default_factory=Faults)
-    """By method: `begin_term`, `confirm_term`, `load`, `put`, `load_offerings`, `put_offerings`, `boot_phases`."""
+    """By method: `begin_term`, `confirm_term`, `load`, `put`, `load_offerings`, `put_offerings`, `load_fleet`,
+    `put_fleet`, `boot_phases`."""
     puts: int = 0
     offering_puts: int = 0
     _epoch: int = 0
@@ -78,6 +81,21 @@ class FakeClaimStore:
                 if self.table.offerings.version != offerings.version:
                     raise ConflictError(f"offerings: version {offerings.version} is not the stored one")
                 self.table.offerings = written
+        return written
+
+    async def load_fleet(self) -> FleetRecord:
+        with self.faults.around("load_fleet"):
+            return self.table.fleet
+
+    async def put_fleet(self, record: FleetRecord) -> FleetRecord:
+        with self.faults.around("put_fleet"):
+            if self._epoch != self.table.epoch or not self._epoch:
+                raise FencedError(f"term {self._epoch} is over, {self.table.holder!r} writes now")
+            written = replace(record, version=record.version + 1)
+            if self.table.fleet != written:
+                if self.table.fleet.version != record.version:
+                    raise ConflictError(f"fleet: version {record.version} is not the stored one")
+                self.table.fleet = written
         return written
 
     async def boot_phases(self, instances: Iterable[InstanceId]) -> Mapping[InstanceId, Mapping[str, float]]:

@@ -14,6 +14,7 @@ from clustermgtd.model import hostlist
 from clustermgtd.model.ids import JobId, NodeName, QueueName
 from clustermgtd.model.job import Job
 from clustermgtd.model.node import Node, NodeBase, NodeFlag
+from clustermgtd.model.partition import PartitionState
 from clustermgtd.model.reservation import Reservation
 from clustermgtd.ports.scheduler import SchedulerView
 from tests.fakes.faults import Faults
@@ -97,6 +98,7 @@ class FakeScheduler:
         }
         self._jobs: dict[JobId, FakeJob] = {}
         self._reservations: dict[str, Reservation] = {}
+        self.partition_states = {QueueName(queue): PartitionState.UP}
 
     # the port
 
@@ -213,6 +215,22 @@ class FakeScheduler:
                 raise ConflictError(f"job {job} is not pending")
             self._jobs[job].begin_at = 0.0
 
+    async def cancel_jobs(self, jobs: Iterable[JobId]) -> None:
+        with self.faults.around("cancel_jobs"):
+            for job in jobs:
+                if job in self._jobs and self._jobs[job].state not in _FINISHED:
+                    self.cancel(job)
+
+    async def partitions(self) -> Mapping[QueueName, PartitionState]:
+        with self.faults.around("partitions"):
+            return dict(self.partition_states)
+
+    async def set_partition_state(self, partition: QueueName, state: PartitionState) -> None:
+        with self.faults.around("set_partition_state"):
+            if partition not in self.partition_states:
+                raise NotFoundError(f"no partition {partition}")
+            self.partition_states[partition] = state
+
     # what users, nodes and time do
 
     def submit(self, size: int, *, seconds: float = 60.0, account: str = "", limit_s: float = float("inf")) -> JobId:
@@ -278,7 +296,8 @@ class FakeScheduler:
         for job in self._jobs.values():
             free = [node for node in self._nodes.values() if self._is_available(node) and not self._is_kept(node, job)]
             free.sort(key=lambda node: (_F.POWERED_DOWN in node.flags, _F.POWERING_UP in node.flags))
-            if job.state != "PENDING" or job.begin_at > self.now or len(free) < job.size:
+            is_open = self.partition_states[job.queue] is PartitionState.UP
+            if job.state != "PENDING" or job.begin_at > self.now or len(free) < job.size or not is_open:
                 continue
             job.state, job.nodes = "CONFIGURING", tuple(sorted(node.name for node in free[: job.size]))
             for node in free[: job.size]:

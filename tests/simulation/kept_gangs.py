@@ -67,7 +67,7 @@ class Watch:
         for job in _waiting_jobs(world):
             key = (job.id, job.restarts)
             self.noted |= {(*key, name) for name in job.nodes if _is_refused(claims.get(name))}
-            lacks = any(name not in claims or _is_refused(claims[name]) for name in job.nodes)
+            lacks = any(name not in claims or _is_refused(claims[name]) or _is_lost(claims[name]) for name in job.nodes)
             is_short = key in self.short_at or lacks
             if is_short and not all(_is_backed(claims.get(name)) for name in job.nodes):
                 seen[key] = self.short_at.get(key, self.decided_at)
@@ -101,7 +101,7 @@ class Watch:
         claims = _claims(world)
         for job in _waiting_jobs(world):
             lost = sorted(set(action.nodes) & set(job.nodes))
-            if not lost:
+            if not lost or world.table.fleet.is_stopped(job.queue):
                 continue
             world.counts["gang released"] += 1
             since = self.short_at.get((job.id, job.restarts), world.now)
@@ -129,6 +129,11 @@ class Watch:
 def _kept_jobs(world: World) -> list[SimJob]:
     jobs = world.slurm.jobs.values()
     return [job for job in jobs if job.state == "CONFIGURING" and world.policy.gangs.keeps(len(job.nodes))]
+
+
+def _is_lost(claimed: tuple[Launch, NodeClaim]) -> bool:
+    """Its instance ended; what replaces it may be refused in the same decision that asks for it."""
+    return claimed[1].state is ClaimState.LOST
 
 
 def _claims(world: World) -> dict[NodeName, tuple[Launch, NodeClaim]]:

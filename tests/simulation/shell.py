@@ -15,11 +15,13 @@ import async_solipsism
 from clustermgtd.errors import FencedError, TransientError
 from clustermgtd.model.action import Action, StartLaunch, TerminateInstances
 from clustermgtd.model.claim import Launch, LaunchResult, TerminateResult
-from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName
+from clustermgtd.model.fleet_status import FleetRecord
+from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName, QueueName
 from clustermgtd.model.instance import Instance
 from clustermgtd.model.job import Job
 from clustermgtd.model.node import Node
 from clustermgtd.model.offering_memory import OfferingMemory
+from clustermgtd.model.partition import PartitionState
 from clustermgtd.model.reservation import Reservation
 from clustermgtd.model.snapshot import Plan, Snapshot
 from clustermgtd.ports.claim_store import Term
@@ -27,6 +29,7 @@ from clustermgtd.ports.scheduler import SchedulerView
 from clustermgtd.reconcile.governor import Buckets, GovernedFleet
 from clustermgtd.reconcile.ledger import Ledger
 from clustermgtd.reconcile.loop import Loop, Pace
+from tests.simulation.fleet_operators import check_call, check_fleet_action, start_everything
 from tests.simulation.invariants import check_after_step, check_node_update, check_termination
 from tests.simulation.world import START, TROUBLE, World
 
@@ -60,6 +63,7 @@ class WorldFleet:
 
     async def launch(self, launch: Launch) -> LaunchResult:
         await self._latency()
+        check_call(self._world, launch)
         result = self._world.cloud.launch(launch, self._world.now)
         await self._latency()
         return result
@@ -116,6 +120,20 @@ class WorldStore:
             raise TransientError("the table did not answer, nothing stored")
         stored = self._world.table.put_offerings(offerings, self._epoch)
         await self._latency()
+        if draw < 0.02:
+            raise TransientError("the table did not answer, stored all the same")
+        return stored
+
+    async def load_fleet(self) -> FleetRecord:
+        await self._latency()
+        return self._world.table.fleet
+
+    async def put_fleet(self, record: FleetRecord) -> FleetRecord:
+        await self._latency()
+        draw = 1.0 if self._world.is_healed else self._world.rng.random()
+        if draw < 0.01:
+            raise TransientError("the table did not answer, nothing stored")
+        stored = self._world.table.put_fleet(record, self._epoch)
         if draw < 0.02:
             raise TransientError("the table did not answer, stored all the same")
         return stored
@@ -184,6 +202,19 @@ class WorldScheduler:
         await self._latency()
         self._slurm.lift_requeue_hold(job)
 
+    async def cancel_jobs(self, jobs: Iterable[JobId]) -> None:
+        await self._latency()
+        for job in jobs:
+            self._slurm.cancel(job)
+
+    async def partitions(self) -> Mapping[QueueName, PartitionState]:
+        await self._latency()
+        return dict(self._slurm.partitions)
+
+    async def set_partition_state(self, partition: QueueName, state: PartitionState) -> None:
+        await self._latency()
+        self._slurm.partitions[partition] = state
+
     async def _update(self, nodes: Iterable[NodeName], update: Any) -> None:
         names = tuple(nodes)
         for name in names:
@@ -202,6 +233,7 @@ class Checks:
     def tick_done(self, snapshot: Snapshot, plan: Plan, duration_s: float) -> None:
         check_after_step(self._world)
         for action in plan.actions:
+            check_fleet_action(self._world, action, snapshot.fleet)
             if isinstance(action, StartLaunch) and action.launch.version == 0:
                 self._world.market.check(action.launch, self._world.mark_seen_after_s)
                 self._world.blocks.check_launch(action.launch, self._world)
@@ -299,6 +331,7 @@ async def _kill(daemons: set[asyncio.Task[None]]) -> None:
 
 async def _settle(world: World, checks: Checks, daemons: set[asyncio.Task[None]], newest: asyncio.Task[None]) -> None:
     world.end_trouble()
+    start_everything(world)
     if newest.done():
         newest = asyncio.create_task(_daemon(world, checks))
         daemons.add(newest)

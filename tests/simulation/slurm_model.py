@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from clustermgtd.model.ids import JobId, NodeName, QueueName
 from clustermgtd.model.job import Job
 from clustermgtd.model.node import Node, NodeBase, NodeFlag
+from clustermgtd.model.partition import PartitionState
 from clustermgtd.model.reservation import Reservation
 
 F = NodeFlag
@@ -102,6 +103,7 @@ class SimSlurm:
     nodes: dict[NodeName, SimNode] = field(default_factory=dict)
     jobs: dict[JobId, SimJob] = field(default_factory=dict)
     reservations: dict[str, Reservation] = field(default_factory=dict)
+    partitions: dict[QueueName, PartitionState] = field(default_factory=dict)
 
     def view(self) -> tuple[dict[NodeName, Node], dict[JobId, Job]]:
         nodes = {name: node.view() for name, node in sorted(self.nodes.items())}
@@ -162,7 +164,8 @@ class SimSlurm:
 
     def _schedule(self, now: float) -> None:
         for job in self.jobs.values():
-            if job.state != "PENDING" or job.begin_at > now:
+            is_open = self.partitions.get(job.queue, PartitionState.UP) is PartitionState.UP
+            if job.state != "PENDING" or job.begin_at > now or not is_open:
                 continue
             free = [n for n in self.nodes.values() if n.queue == job.queue and self._is_available(n)]
             free = [n for n in free if not self._is_kept(n, job)]
@@ -298,5 +301,6 @@ class SimSlurm:
         node.is_draining, node.is_down, node.reason = False, False, ""
 
     def reconfigure(self) -> None:
+        self.partitions = dict.fromkeys(self.partitions, PartitionState.UP)
         for node in self.nodes.values():
             node.is_unavailable = node.is_silent and node.power == "down"

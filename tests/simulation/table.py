@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from clustermgtd.errors import ConflictError, FencedError
 from clustermgtd.model.claim import BACKED, Launch
+from clustermgtd.model.fleet_status import FleetRecord
 from clustermgtd.model.ids import InstanceId, LaunchToken, NodeName
 from clustermgtd.model.offering_memory import OfferingMemory
 
@@ -17,6 +18,7 @@ class Table:
         self.epoch = 0
         self.items: dict[LaunchToken, Launch] = {}
         self.offerings = OfferingMemory()
+        self.fleet = FleetRecord()
 
     def begin_term(self) -> int:
         self.epoch += 1
@@ -44,6 +46,18 @@ class Table:
             raise ConflictError(f"offerings: stored version {self.offerings.version}, expected {offerings.version}")
         self.offerings = written
         return written
+
+    def put_fleet(self, record: FleetRecord, epoch: int) -> FleetRecord:
+        self.confirm_term(epoch)
+        written = replace(record, version=record.version + 1)
+        if self.fleet != written and self.fleet.version != record.version:
+            raise ConflictError(f"fleet: stored version {self.fleet.version}, expected {record.version}")
+        self.fleet = written
+        return written
+
+    def ask_fleet(self, record: FleetRecord) -> None:
+        """What an operator writes."""
+        self.fleet = replace(record, version=record.version + 1)
 
     def open_launches(self) -> dict[LaunchToken, Launch]:
         return {token: launch for token, launch in sorted(self.items.items()) if launch.is_open}

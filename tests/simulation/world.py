@@ -20,12 +20,16 @@ from clustermgtd.lab.ec2.scenario import Faults, ReservationSpec, Scenario
 from clustermgtd.model.action import (
     Action,
     AssignAddresses,
+    CancelJobs,
+    ClosePartitions,
     DeleteReservation,
     DrainNodes,
     HoldNodes,
     LiftRequeueHold,
+    OpenPartitions,
     PowerDownNodes,
     PowerUpNodes,
+    RecordFleet,
     RecordLaunch,
     RecordOfferings,
     ReleaseNodes,
@@ -38,6 +42,7 @@ from clustermgtd.model.action import (
 )
 from clustermgtd.model.claim import AllocationStrategy, Launch, LaunchTemplate
 from clustermgtd.model.failure import FailureKind
+from clustermgtd.model.fleet_status import FleetStatus
 from clustermgtd.model.ids import (
     ComputeResourceName,
     InstanceId,
@@ -52,6 +57,7 @@ from clustermgtd.model.job import JobTag
 from clustermgtd.model.node import HOLD_MARK, REASON_PREFIX
 from clustermgtd.model.offering import Market, Offering, Subnet
 from clustermgtd.model.offering_memory import OfferingMemory
+from clustermgtd.model.partition import PartitionState
 from clustermgtd.model.policy import (
     BlockPolicy,
     CapacityTier,
@@ -65,6 +71,15 @@ from clustermgtd.model.snapshot import Memory, Plan, Snapshot
 from tests.simulation.announcements import Announcements
 from tests.simulation.blocks import BlockWorld, shown_reservations
 from tests.simulation.cloud import TOKEN_TAG, Cloud
+from tests.simulation.fleet_operators import (
+    FLEET_TROUBLE,
+    check_call,
+    check_fleet_action,
+    fleet_trouble,
+    start_everything,
+    stop_everything,
+    unsettled_fleet,
+)
 from tests.simulation.invariants import check_after_step, check_gangs, check_node_update, check_termination
 from tests.simulation.kept_gangs import GANG_BUGS, Watch, gang_policy
 from tests.simulation.price_market import PriceMarket
@@ -97,6 +112,7 @@ TROUBLE = (
     *("kill", "spot", "stop", "drain", "down", "force", "power-up", "reconfigure", "cancel"),
     *("capacity", "prices", "configuration", "rebalance"),
 )
+TROUBLE += FLEET_TROUBLE
 
 
 _RESERVATIONS: tuple[dict[str, ReservationSpec], ...] = (
@@ -184,6 +200,7 @@ class World:
         self.policy = self.blocks.policy(self._policy())
         for node, placed in self.policy.nodes.items():
             self.slurm.nodes[node] = SimNode(node, placed.key.queue, placed.is_static)
+            self.slurm.partitions[placed.key.queue] = PartitionState.UP
         self.market = PriceMarket(rng, [SubnetId(s) for s in sorted(self.scenario.subnets)[:2]], self.now)
         self.market.is_ignored = "prices-ignored" in bugs
         self.table = Table()
@@ -192,6 +209,7 @@ class World:
         self.foreign: dict[NodeName, str] = {}
         """Nodes with an operator's mark, and the mark."""
         self.foreign_since: dict[NodeName, float] = {}
+        self.closed_by_operator: set[QueueName] = set()
         self.latencies_s: Sequence[float] = (0.01, 0.2, 3.0)
         """Of one way on the wire, where time is told by an event loop."""
         self.mark_seen_after_s = 0.0
@@ -380,10 +398,13 @@ class World:
             self.cloud.stop(rng.choice(live), self.now)
         elif kind == "reconfigure":
             self.slurm.reconfigure()
+            self.closed_by_operator.clear()
         elif kind == "prices":
             self.market.move(self.now)
         elif kind == "rebalance":
             self.announcements.trouble(self)
+        elif kind in FLEET_TROUBLE:
+            fleet_trouble(self, kind)
 
     def _mark(self, name: NodeName, mark: str) -> None:
         self.foreign[name], self.foreign_since[name] = mark, self.now
@@ -453,6 +474,8 @@ class World:
             notices={} if "warnings-ignored" in self.bugs else self.announcements.notices(self),
             blocks=self.blocks.reading(self),
             reservations=shown_reservations(self),
+            fleet=self.table.fleet,
+            partitions={} if self.table.fleet.is_settled else dict(self.slurm.partitions),
         )
         policy = self.watch.believed(self, self.market.policy(self.policy))
         if "blocks-ignored" in self.bugs:
@@ -466,11 +489,12 @@ class World:
         daemon.memory, daemon.next_launch = plan.memory, plan.next_launch
         for action in plan.actions:
             self._maybe_crash()
+            check_fleet_action(self, action, snapshot.fleet)
             try:
                 self._apply(daemon, action)
             except TransientError as error:
                 self.note(f"{type(action).__name__} failed: {error}")
-                if isinstance(action, RecordLaunch | RecordOfferings):
+                if isinstance(action, RecordLaunch | RecordOfferings | RecordFleet):
                     return None
             except ConflictError as error:
                 if isinstance(error, FencedError):
@@ -517,6 +541,8 @@ class World:
         match action:
             case RecordOfferings(offerings):
                 daemon.offerings = self._written(daemon, lambda: self.table.put_offerings(offerings, daemon.epoch))
+            case RecordFleet(record):
+                self._written(daemon, lambda: self.table.put_fleet(record, daemon.epoch))
             case RecordLaunch(launch):
                 self._store(daemon, launch)
             case StartLaunch(launch, reason):
@@ -572,6 +598,13 @@ class World:
                 self.slurm.delete_reservation(name)
             case LiftRequeueHold(job):
                 self.slurm.lift_requeue_hold(job)
+            case ClosePartitions(partitions):
+                self.slurm.partitions.update(dict.fromkeys(partitions, PartitionState.INACTIVE))
+            case OpenPartitions(partitions):
+                self.slurm.partitions.update(dict.fromkeys(partitions, PartitionState.UP))
+            case CancelJobs(jobs):
+                for job in jobs:
+                    self.slurm.cancel(job)
             case AssignAddresses(addresses):
                 for name, address in addresses:
                     self.slurm.assign_address(name, address)
@@ -606,6 +639,7 @@ class World:
 
     def _call(self, daemon: Daemon, launch: Launch) -> None:
         """CreateFleet and the record of its answer."""
+        check_call(self, launch)
         token = f"{launch.token}-{launch.attempts}" if "no-launch-token" in self.bugs else None
         try:
             result = self.cloud.launch(launch, self.now, token)
@@ -652,6 +686,9 @@ class World:
     def heal(self, rounds_max: int = 600) -> None:
         """No more trouble: every job ends, every dynamic node goes, and then nothing happens for ten ticks."""
         self.end_trouble()
+        if self.rng.random() < 0.3:
+            self._stop_for_good()
+        start_everything(self)
         quiet = 0
         for _ in range(rounds_max):
             self.pass_time(15.0)
@@ -664,6 +701,18 @@ class World:
                 return self._outlive_bans()
         assert self.daemon is not None
         raise AssertionError(f"no fixed point: {self.unsettled(self.daemon.launches)}")
+
+    def _stop_for_good(self, rounds_max: int = 600) -> None:
+        """A stop that nothing disturbs ends STOPPED, without an instance."""
+        stop_everything(self)
+        for _ in range(rounds_max):
+            self.pass_time(15.0)
+            assert self.daemon is not None
+            self.tick(self.daemon)
+            check_after_step(self)
+            if self.table.fleet.scope().status is FleetStatus.STOPPED and not self.cloud.live():
+                return
+        raise AssertionError(f"never STOPPED: {self.table.fleet}, {sorted(self.cloud.live())}")
 
     def _outlive_bans(self) -> None:
         """Long after the last refusal nothing is remembered."""
@@ -681,6 +730,7 @@ class World:
         live = self.cloud.live()
         return [
             *(f"job {j.id} is {j.state}" for j in jobs),
+            *unsettled_fleet(self),
             *(f"{n.name} is held" for n in nodes if n.is_draining),
             *(f"{n.name} does not respond" for n in nodes if n.is_silent),
             *(f"{n.name} is {n.power}" for n in nodes if n.name in static and n.power != "up"),

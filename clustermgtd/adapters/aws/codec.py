@@ -1,4 +1,4 @@
-"""Launches and what is known about offerings as stored text: versioned JSON, validated when read, compressed."""
+"""Launches and what is known besides them as stored text: versioned JSON, validated when read, compressed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from clustermgtd.errors import PermanentError
 from clustermgtd.model.claim import Launch
+from clustermgtd.model.fleet_status import FleetRecord
 from clustermgtd.model.offering_memory import OfferingMemory
 
 BODY_VERSION = 1
@@ -34,8 +35,15 @@ class _OfferingsBody:
     offerings: OfferingMemory
 
 
+@dataclass(frozen=True, slots=True)
+class _FleetBody:
+    body_version: int
+    fleet: FleetRecord
+
+
 _BODY: TypeAdapter[_Body] = TypeAdapter(_Body)
 _OFFERINGS: TypeAdapter[_OfferingsBody] = TypeAdapter(_OfferingsBody)
+_FLEET: TypeAdapter[_FleetBody] = TypeAdapter(_FleetBody)
 _T = TypeVar("_T")
 
 
@@ -65,6 +73,20 @@ def decode_offerings(body: str | bytes, version: int) -> OfferingMemory:
         PermanentError: as `decode`.
     """
     return replace(_read(_OFFERINGS, body).offerings, version=version)
+
+
+def encode_fleet(record: FleetRecord) -> str | bytes:
+    """The body of the record of stops and starts, as `encode`."""
+    return _short(_FLEET.dump_json(_FleetBody(BODY_VERSION, replace(record, version=0))))
+
+
+def decode_fleet(body: str | bytes, version: int) -> FleetRecord:
+    """What operators asked for, with the record's version.
+
+    Raises:
+        PermanentError: as `decode`.
+    """
+    return replace(_read(_FLEET, body).fleet, version=version)
 
 
 def _short(text: bytes) -> str | bytes:

@@ -15,6 +15,7 @@ from clustermgtd.adapters.aws.batch_get import batch_get
 from clustermgtd.adapters.aws.claim_table import EXPIRES_AT, KEY, ensure_table
 from clustermgtd.adapters.aws.codec import decode, decode_offerings, encode, encode_offerings
 from clustermgtd.adapters.aws.error_codes import error_from
+from clustermgtd.adapters.aws.fleet_item import FLEET_ID, fleet_item, fleet_record
 from clustermgtd.adapters.aws.session import AwsSession
 from clustermgtd.errors import (
     ClustermgtdError,
@@ -25,6 +26,7 @@ from clustermgtd.errors import (
     NotFoundError,
 )
 from clustermgtd.model.claim import BACKED, Launch
+from clustermgtd.model.fleet_status import FleetRecord
 from clustermgtd.model.ids import InstanceId, LaunchToken
 from clustermgtd.model.offering_memory import OfferingMemory
 from clustermgtd.ports.claim_store import Term
@@ -135,17 +137,37 @@ class DynamoDbClaimStore:
             "Epoch": {"N": str(self._epoch)},
             "Body": {"S": body} if isinstance(body, str) else {"B": body},
         }
-        transaction = [
-            {"ConditionCheck": self._fence | {"ExpressionAttributeValues": self._epoch_value}},
-            {"Put": self._versioned(record, written.version)},
-        ]
         async with self._writing:
             try:
-                await self._call("transact_write_items", {"TransactItems": transaction})
+                await self._put_fenced(record, written.version)
             except ConflictError as error:
                 if isinstance(error, FencedError) or await self.load_offerings() != written:
                     raise
         return written
+
+    async def load_fleet(self) -> FleetRecord:
+        """One consistent GetItem."""
+        return fleet_record(await self._get(FLEET_ID))
+
+    async def put_fleet(self, record: FleetRecord) -> FleetRecord:
+        """One TransactWriteItems of two items."""
+        if not self._epoch:
+            raise FencedError("no term was begun")
+        written = replace(record, version=record.version + 1)
+        async with self._writing:
+            try:
+                await self._put_fenced(fleet_item(written), written.version)
+            except ConflictError as error:
+                if isinstance(error, FencedError) or await self.load_fleet() != written:
+                    raise
+        return written
+
+    async def _put_fenced(self, record: _Item, version: int) -> None:
+        transaction = [
+            {"ConditionCheck": self._fence | {"ExpressionAttributeValues": self._epoch_value}},
+            {"Put": self._versioned(record, version)},
+        ]
+        await self._call("transact_write_items", {"TransactItems": transaction})
 
     async def boot_phases(self, instances: Iterable[InstanceId]) -> Mapping[InstanceId, Mapping[str, float]]:
         """One BatchGetItem per hundred instances."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from clustermgtd.adapters.slurm import reservations
 from clustermgtd.adapters.slurm.complaints import INVALID_JOB, INVALID_NODE, INVALID_STATE, complaint
-from clustermgtd.adapters.slurm.parsing import JOB_FORMAT, ParsedNodes, parse_jobs, parse_nodes
+from clustermgtd.adapters.slurm.parsing import JOB_FORMAT, ParsedNodes, parse_jobs, parse_nodes, parse_partitions
 from clustermgtd.adapters.slurm.program import Answer, run_program
 from clustermgtd.errors import (
     ClustermgtdError,
@@ -23,9 +23,10 @@ from clustermgtd.errors import (
     TransientError,
 )
 from clustermgtd.model import hostlist
-from clustermgtd.model.ids import JobId, NodeName
+from clustermgtd.model.ids import JobId, NodeName, QueueName
 from clustermgtd.model.job import Job
 from clustermgtd.model.node import PARKED_ADDRESS, Node, NodeBase
+from clustermgtd.model.partition import PartitionState
 from clustermgtd.model.reservation import Reservation
 from clustermgtd.ports.scheduler import SchedulerView
 
@@ -188,6 +189,23 @@ class CommandLineScheduler:
             NotFoundError: Slurm does not know it any more.
         """
         await self._run("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+    async def cancel_jobs(self, jobs: Iterable[JobId]) -> None:
+        """scancel, which says nothing about jobs that are gone."""
+        wanted = sorted(set(jobs))
+        for start in range(0, len(wanted), _JOBS_MAX):
+            await self._run("scancel", *map(str, wanted[start : start + _JOBS_MAX]))
+
+    async def partitions(self) -> Mapping[QueueName, PartitionState]:
+        """Hidden ones too."""
+        answer = await self._ask("scontrol", "-o", "-a", "show", "partitions")
+        if answer.exit_code:
+            raise _incomplete("scontrol", answer)
+        return parse_partitions(answer.output)
+
+    async def set_partition_state(self, partition: QueueName, state: PartitionState) -> None:
+        """One partition: Slurm takes no list."""
+        await self._run("scontrol", "update", f"PartitionName={partition}", f"State={state}")
 
     async def _read_nodes(self, names: Sequence[NodeName] = ()) -> ParsedNodes:
         argv = ["-o", "show", "node", hostlist.fold(names)] if names else ["-o", "-a", "show", "nodes"]

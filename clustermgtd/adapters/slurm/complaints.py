@@ -47,7 +47,7 @@ _TABLE: tuple[tuple[str, type[ClustermgtdError]], ...] = (
     ("Could not establish a configuration source", ConfigurationError),
     ("Unable to process configuration file", ConfigurationError),
     ("Incompatible versions of client and server code", ConfigurationError),
-    ("Invalid partition name specified", ConfigurationError),
+    ("Invalid partition name specified", NotFoundError),
 )
 
 

@@ -16,6 +16,7 @@ from clustermgtd.model import hostlist
 from clustermgtd.model.ids import JobId, NodeName, QueueName
 from clustermgtd.model.job import Job
 from clustermgtd.model.node import Node, NodeBase, NodeFlag
+from clustermgtd.model.partition import PartitionState
 
 JOB_FORMAT = (
     "JobID:0|,State:0|,RestartCnt:0|,Partition:0|,UserName:0|,Account:0|,PriorityLong:0|,StartTime:0|,NodeList:0|,"
@@ -98,6 +99,23 @@ def parse_jobs(output: bytes, now: float) -> dict[JobId, Job]:
         except ValueError as error:
             raise IncompleteObservationError(f"squeue wrote a line that is not a job: {line[:200]!r}") from error
     return jobs
+
+
+def parse_partitions(output: bytes) -> dict[QueueName, PartitionState]:
+    """The state of every partition of `scontrol -o show partitions`.
+
+    Raises:
+        IncompleteObservationError: a line names no partition or no state, or the last one is cut off.
+    """
+    partitions: dict[QueueName, PartitionState] = {}
+    for line in _whole_lines(output, "scontrol"):
+        try:
+            name, word = _word(" " + line, " PartitionName="), _word(line, " State=")
+        except ValueError as error:
+            raise IncompleteObservationError(f"scontrol wrote a line that is no partition: {line[:200]!r}") from error
+        known = word in PartitionState.__members__
+        partitions[QueueName(name)] = PartitionState(word) if known else PartitionState.UNKNOWN
+    return partitions
 
 
 def _parse_job(job_id: JobId, fields: list[str], expanded: dict[str, tuple[NodeName, ...]], now: float) -> Job:

@@ -16,7 +16,8 @@ from clustermgtd.adapters.aws.session import AwsSession
 from clustermgtd.errors import ConflictError, FencedError, ThrottledError, TransientError
 from clustermgtd.model.claim import Launch
 from clustermgtd.model.failure import FailureKind
-from clustermgtd.model.ids import InstanceId, LaunchToken, NodeName
+from clustermgtd.model.fleet_status import FleetRecord, FleetStatus, ScopeStatus, StopOptions
+from clustermgtd.model.ids import InstanceId, LaunchToken, NodeName, QueueName
 from clustermgtd.model.offering import Market
 from clustermgtd.model.offering_memory import Ban, BanScope, OfferingMemory
 from clustermgtd.ports.claim_store import ClaimStore
@@ -451,5 +452,62 @@ def test_a_former_daemon_writes_no_offerings(play: Play) -> None:
             await before.put_offerings(first)
         with pytest.raises(FencedError):
             await table.store().put_offerings(first)
+
+    play(scenario)
+
+
+def test_nothing_is_stopped_at_first(play: Play) -> None:
+    async def scenario(table: Table) -> None:
+        assert await (await a_leader(table)).load_fleet() == FleetRecord()
+
+    play(scenario)
+
+
+def a_stop(status: FleetStatus = FleetStatus.STOPPING) -> FleetRecord:
+    scope = ScopeStatus(QueueName("q1"), status, 1000.5, StopOptions(when_idle=True), "operator@head")
+    return FleetRecord((scope,), (QueueName("q1"),))
+
+
+def test_what_was_stopped_outlives_the_daemon(play: Play) -> None:
+    async def scenario(table: Table) -> None:
+        stored = await (await a_leader(table)).put_fleet(a_stop())
+        assert stored == replace(a_stop(), version=1)
+        assert await (await a_leader(table)).load_fleet() == stored
+
+    play(scenario)
+
+
+def test_a_status_that_was_changed_in_between_is_a_conflict(play: Play) -> None:
+    async def scenario(table: Table) -> None:
+        store = await a_leader(table)
+        first = await store.put_fleet(a_stop())
+        await store.put_fleet(first)
+        for stale in (FleetRecord(), replace(first, closed=())):
+            with pytest.raises(ConflictError) as caught:
+                await store.put_fleet(stale)
+            assert not isinstance(caught.value, FencedError)
+
+    play(scenario)
+
+
+def test_a_status_whose_reply_was_lost_may_be_written_again(play: Play) -> None:
+    async def scenario(table: Table) -> None:
+        store = await a_leader(table)
+        table.lose_reply_of_put("put_fleet")
+        with pytest.raises(TransientError):
+            await store.put_fleet(a_stop())
+        assert (await store.put_fleet(a_stop())).version == 1
+
+    play(scenario)
+
+
+def test_a_former_daemon_writes_no_status(play: Play) -> None:
+    async def scenario(table: Table) -> None:
+        before = await a_leader(table, "head-1")
+        await a_leader(table, "head-2")
+        with pytest.raises(FencedError):
+            await before.put_fleet(a_stop())
+        with pytest.raises(FencedError):
+            await table.store().put_fleet(a_stop())
 
     play(scenario)

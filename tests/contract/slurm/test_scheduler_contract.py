@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable, Coroutine
 import pytest
 
 from clustermgtd.errors import ConflictError, NotFoundError, PermanentError
-from clustermgtd.model.ids import JobId, NodeName
+from clustermgtd.model.ids import JobId, NodeName, QueueName
 from clustermgtd.model.job import Job
 from clustermgtd.model.node import Node, NodeBase, NodeFlag
+from clustermgtd.model.partition import PartitionState
 from tests.contract.slurm.conftest import NODES, Rig, RigFactory
 
 REASON = "clustermgtd:launch-failed InsufficientInstanceCapacity"
@@ -400,5 +401,46 @@ def test_a_drain_takes_no_job_and_keeps_the_running_one_and_leaves_nodes_alone_t
         assert (await job(slurm, job_id)).restarts == 1
         await slurm.until(are(slurm, is_free, *names(1)), "the node is powered down")
         assert NodeFlag.DRAIN not in (await node(slurm, "q1-dy-c5-1")).flags
+
+    play(rig, story)
+
+
+Q1 = QueueName("q1")
+
+
+def test_a_partition_that_is_closed_starts_no_job_and_leaves_those_that_began(rig: RigFactory) -> None:
+    async def story(slurm: Rig) -> None:
+        assert await slurm.scheduler.partitions() == {Q1: PartitionState.UP}
+        configuring, nodes = await allocated(slurm, 1)
+        waiting = await slurm.submit(7)
+        await slurm.scheduler.set_partition_state(Q1, PartitionState.INACTIVE)
+        assert await slurm.scheduler.partitions() == {Q1: PartitionState.INACTIVE}
+        await slurm.boot(*nodes)
+        await slurm.until(is_in(slurm, configuring, "RUNNING"), "the job runs in the closed partition")
+        await slurm.cancel(configuring)
+        await slurm.until(are(slurm, lambda value: not value.is_running_job, *nodes), "the node is idle")
+        assert (await job(slurm, waiting)).state == "PENDING"
+        await slurm.scheduler.set_partition_state(Q1, PartitionState.UP)
+        await slurm.until(is_in(slurm, waiting, "CONFIGURING"), "the job is started in the open partition")
+
+    play(rig, story)
+
+
+def test_a_partition_that_slurm_does_not_know_is_not_found(rig: RigFactory) -> None:
+    async def story(slurm: Rig) -> None:
+        with pytest.raises(NotFoundError):
+            await slurm.scheduler.set_partition_state(QueueName("q9"), PartitionState.UP)
+
+    play(rig, story)
+
+
+def test_cancelled_jobs_are_over_and_unknown_ones_are_no_error(rig: RigFactory) -> None:
+    async def story(slurm: Rig) -> None:
+        job_id, nodes = await allocated(slurm, 1)
+        await slurm.scheduler.cancel_jobs([job_id, JobId(99_999)])
+        await slurm.until(is_in(slurm, job_id, "CANCELLED"), "the job is cancelled")
+        await slurm.scheduler.cancel_jobs([job_id])
+        await slurm.scheduler.cancel_jobs([])
+        assert nodes
 
     play(rig, story)

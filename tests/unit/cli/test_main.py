@@ -102,7 +102,20 @@ def test_a_wrong_command_line_is_exit_status_2(argv: list[str], capsys: pytest.C
     assert "usage: clustermgtctl" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("argv", [[], ["check-config"], ["config-schema"], ["render"], ["render", "slurm-conf"]])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["check-config"],
+        ["config-schema"],
+        ["fleet"],
+        ["fleet", "status"],
+        ["fleet", "stop"],
+        ["fleet", "start"],
+        ["render"],
+        ["render", "slurm-conf"],
+    ],
+)
 def test_every_help_shows_examples_and_exit_statuses(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main([*argv, "--help"])

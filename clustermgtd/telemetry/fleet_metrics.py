@@ -1,0 +1,35 @@
+"""Metrics of what operators stopped and what the daemon holds back on its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from clustermgtd.model.fleet_status import FleetStatus
+from clustermgtd.model.ids import QueueName
+from clustermgtd.model.snapshot import Plan, Snapshot
+from clustermgtd.telemetry import labels
+from clustermgtd.telemetry.declarations import Declarations
+
+
+class FleetMetrics:
+    """Set after each round."""
+
+    def __init__(self, declarations: Declarations) -> None:
+        self._statuses = declarations.gauge(
+            "queues", "Queues by whether they run, as operators and the daemon made it.", labels.FLEET_STATUS
+        )
+        self._set_statuses({})
+
+    def tick_done(self, snapshot: Snapshot, plan: Plan) -> None:
+        """A snapshot was taken and its plan applied."""
+        self._set_statuses(Counter(plan.fleet.effective(queue) for queue in _queues(snapshot)))
+
+    def _set_statuses(self, counts: Mapping[FleetStatus, int]) -> None:
+        for status in FleetStatus:
+            self._statuses.labels(status).set(counts.get(status, 0))
+
+
+def _queues(snapshot: Snapshot) -> set[QueueName]:
+    """Partitions of Slurm's."""
+    return {queue for node in snapshot.nodes.values() for queue in node.partitions}

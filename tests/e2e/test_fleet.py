@@ -1,0 +1,119 @@
+"""Stopping and starting on real Slurm, as an operator types it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clustermgtd.errors import PermanentError
+from tests.e2e.lab import Lab, running_lab
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+
+CLUSTER = Path(__file__).with_name("fleet.yaml")
+STATIC = "first-st-c5-1"
+
+
+@pytest.fixture(scope="module")
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """One lab with a static node. Its daemon looks every 30 s, so what happens sooner was woken."""
+    failed_before = request.session.testsfailed
+    with running_lab(CLUSTER, has_failed=lambda: request.session.testsfailed > failed_before) as running:
+        running.wait_until(lambda: state_of(running, STATIC) == "idle")
+        yield running
+
+
+def fleet(lab: Lab, *argv: str, timeout_s: float = 90.0) -> dict[str, Any]:
+    """`clustermgtctl fleet ...` as JSON."""
+    config = str(lab.folder.path / "cluster.yaml")
+    said = lab.run("clustermgtctl", "fleet", *argv, "--config", config, "--output", "json", timeout_s=timeout_s)
+    answer: dict[str, Any] = json.loads(said)
+    return answer
+
+
+def state_of(lab: Lab, node: str) -> str:
+    return lab.run("sinfo", "-h", "-a", "-N", "-n", node, "-o", "%T").split()[0]
+
+
+def partition(lab: Lab, name: str) -> str:
+    return lab.run("sinfo", "-h", "-p", name, "-o", "%a").split()[0]
+
+
+def live(lab: Lab) -> int:
+    return lab.status().live_instances
+
+
+def test_a_stop_requeues_a_running_job_and_a_start_runs_it_again(lab: Lab) -> None:
+    job = lab.submit("sleep 20", "--partition=second", "--nodes=2")
+    lab.wait_for_job(job, "RUNNING")
+    answer = fleet(lab, "stop", "--wait", "--timeout", "60")
+    assert answer["status"] == "STOPPED"
+    assert {queue["queue"]: queue["partition_closed"] for queue in answer["queues"]} == {"first": True, "second": True}
+    assert live(lab) == 0
+    assert (partition(lab, "first"), partition(lab, "second")) == ("inactive", "inactive")
+    assert lab.jobs(job)[0].state == "PENDING"
+    with pytest.raises(PermanentError, match="Required partition not available"):
+        lab.submit("true", "--partition=second")
+    with pytest.raises(PermanentError, match="the cluster cannot be stopped: it is STOPPED already"):
+        fleet(lab, "stop")
+    with pytest.raises(PermanentError, match="queue first cannot be started: the whole cluster is STOPPED"):
+        fleet(lab, "start", "--queue", "first")
+
+    assert fleet(lab, "start", "--wait", "--timeout", "60")["status"] == "RUNNING"
+    assert (partition(lab, "first"), partition(lab, "second")) == ("up", "up")
+    lab.wait_until(lambda: state_of(lab, STATIC) == "idle")
+    lab.wait_for_job(job)
+    lab.wait_until(lambda: live(lab) == 1)
+
+
+def test_a_stop_when_idle_lets_a_running_job_end_and_sends_a_waiting_one_back(lab: Lab) -> None:
+    running = lab.submit("sleep 12", "--partition=second", "--nodes=1")
+    lab.wait_for_job(running, "RUNNING")
+    assert fleet(lab, "stop", "--queue", "second", "--when-idle")["queues"][0]["status"] in {
+        "STOP_REQUESTED",
+        "STOPPING",
+    }
+    lab.wait_until(lambda: partition(lab, "second") == "inactive")
+    assert lab.jobs(running)[0].state == "RUNNING"
+    assert partition(lab, "first") == "up"
+    lab.wait_for_job(running)
+    stopped = lab.wait_until(
+        lambda: [q for q in fleet(lab, "status")["queues"] if q["queue"] == "second" and q["status"] == "STOPPED"]
+    )
+    assert stopped[0]["when_idle"]
+    other = lab.submit("true", "--partition=first", "--nodes=1")
+    lab.wait_for_job(other)
+    fleet(lab, "start", "--queue", "second", "--wait")
+    lab.wait_until(lambda: live(lab) == 1)
+
+
+def test_a_stop_that_kills_jobs_cancels_them_and_nodes_that_power_up_are_given_back_at_once(lab: Lab) -> None:
+    running = lab.submit("sleep 300", "--partition=second", "--nodes=1")
+    lab.wait_for_job(running, "RUNNING")
+    configuring = lab.submit("sleep 1", "--partition=second", "--nodes=2")
+    lab.wait_for_job(configuring, "CONFIGURING")
+    fleet(lab, "stop", "--queue", "second", "--kill-jobs", "--wait", "--timeout", "60")
+    assert lab.jobs(running)[0].state == "CANCELLED"
+    assert lab.jobs(configuring)[0].state == "PENDING"
+    assert live(lab) == 1
+    fleet(lab, "start", "--queue", "second")
+    lab.wait_for_job(configuring)
+    lab.wait_until(lambda: live(lab) == 1)
+
+
+def test_a_stop_is_written_without_a_daemon_and_carried_out_by_the_next_one(lab: Lab) -> None:
+    lab.stop_daemon()
+    assert fleet(lab, "stop", "--queue", "first")["queues"][0]["status"] == "STOP_REQUESTED"
+    assert partition(lab, "first") == "up"
+    lab.start_daemon()
+    lab.wait_until(lambda: fleet(lab, "status", "--queue", "first")["queues"][0]["status"] == "STOPPED")
+    assert live(lab) == 0
+    lab.run("scontrol", "update", "PartitionName=second", "State=DOWN")
+    fleet(lab, "start", "--queue", "first", "--wait", "--timeout", "60")
+    assert partition(lab, "second") == "down"
+    lab.run("scontrol", "update", "PartitionName=second", "State=UP")
+    lab.wait_until(lambda: state_of(lab, STATIC) == "idle")
