@@ -614,7 +614,11 @@ class World:
             self.market.check(launch, self.mark_seen_after_s)
         intent = attempted(launch, self.now)
         if "intent-after-launch" in self.bugs and launch.version == 0:
-            result = self.cloud.launch(intent, self.now)
+            try:
+                result = self.cloud.launch(intent, self.now)
+            except PermanentError as error:
+                self.note(f"CreateFleet {launch.token}: {error}")
+                return
             self._maybe_crash()
             daemon.launches[launch.token] = self._store(daemon, with_result(intent, result, self.now))
             return
