@@ -77,16 +77,19 @@ def exits(
 
 _AT_REST = frozenset({NodeFlag.CLOUD, NodeFlag.POWERED_DOWN})
 _UP = frozenset({NodeFlag.CLOUD})
+_UP_BASES = (NodeBase.ALLOCATED, NodeBase.IDLE, NodeBase.MIXED)
 
 
 def _is_ordinary(node: Node | None, claim: NodeClaim | None, snapshot: Snapshot) -> bool:
     """Powered down and idle, or up on the running instance of its claim: by far the most nodes, told at a glance."""
-    if node is None or node.is_down or node.is_unclear:
+    if node is None:
         return False
     if claim is None:
-        return node.flags == _AT_REST
+        return node.base is NodeBase.IDLE and node.flags == _AT_REST
+    if claim.state is not ClaimState.READY or node.flags != _UP or node.base not in _UP_BASES:
+        return False
     instance = snapshot.instances.get(claim.instance)
-    return node.flags == _UP and claim.state is ClaimState.READY and instance is not None and instance.is_usable
+    return instance is not None and instance.is_usable
 
 
 def _outcome(node: Node | None, claim: NodeClaim | None, snapshot: Snapshot) -> _Outcome:
