@@ -8,14 +8,17 @@ from datetime import UTC, datetime
 
 from clustermgtd.model.action import DrainNodes, PowerDownNodes, Reason, SetNodesDown
 from clustermgtd.model.claim import BACKED, Launch, NodeClaim
-from clustermgtd.model.ids import LaunchToken, NodeName
+from clustermgtd.model.ids import InstanceId, LaunchToken, NodeName
 from clustermgtd.model.node import Node, NodeFlag
+from clustermgtd.model.node_report import HookState
 from clustermgtd.model.notice import Notice, NoticeAction, NoticeKind
 from clustermgtd.model.policy import Policy, RebalancePolicy
 from clustermgtd.model.snapshot import Snapshot
 
 TAKEN = frozenset({NoticeKind.SPOT_INTERRUPTION, NoticeKind.RESERVATION_INTERRUPTION, NoticeKind.FLEET_TERMINATION})
 """Announcements that EC2 takes the instance, and that somebody else gets its capacity."""
+HOOK_MARGIN_S = 10.0
+"""A hook that is not done this long before the end is not waited for: the agent has ended it."""
 
 
 def warned(launches: Mapping[LaunchToken, Launch], snapshot: Snapshot) -> Iterator[tuple[Launch, NodeClaim, Notice]]:
@@ -38,7 +41,8 @@ def interruptions(
 
     A node is set DOWN, which makes Slurm requeue its job, so that the job runs elsewhere before the instance dies and
     is never taken for finished; then it powers down, and we stop paying. Until `policy.interruption_lead_s` before
-    the end its job may go on on a draining node, to finish or to write a checkpoint.
+    the end its job may go on on a draining node, to finish or to write a checkpoint; so may the site's hook until it is
+    done, whatever that lead is.
     """
     down: dict[str, list[NodeName]] = defaultdict(list)
     drain: dict[tuple[Reason, str], list[NodeName]] = defaultdict(list)
@@ -49,7 +53,7 @@ def interruptions(
         if node is None or claim.node in taken or not _is_ours_to_empty(node):
             continue
         leaving.add(node.name)
-        if _may_stay(node, notice, snapshot, policy):
+        if _may_stay(node, claim.instance, notice, snapshot, policy):
             if NodeFlag.DRAIN not in node.flags:
                 drain[Reason.INTERRUPTION, _sentence(notice)].append(node.name)
         else:
@@ -101,13 +105,15 @@ def _is_ours_to_empty(node: Node) -> bool:
     return not is_going and not node.is_marked_by_others
 
 
-def _may_stay(node: Node, notice: Notice, snapshot: Snapshot, policy: Policy) -> bool:
-    """Its job has time left. A hibernation begins at once."""
-    if not node.is_running_job or not node.is_up:
+def _may_stay(node: Node, instance: InstanceId, notice: Notice, snapshot: Snapshot, policy: Policy) -> bool:
+    """Its job has time left, or the site's hook is not done there. A hibernation begins at once."""
+    if not node.is_up or notice.effective_at is None or notice.action is NoticeAction.HIBERNATE:
         return False
-    if notice.effective_at is None or notice.action is NoticeAction.HIBERNATE:
-        return False
-    return snapshot.now < notice.effective_at - policy.interruption_lead_s
+    if policy.has_interruption_hook:
+        report = snapshot.node_reports.get(instance)
+        if report is None or report.hook in (HookState.NONE, HookState.RUNNING):
+            return snapshot.now < notice.effective_at - HOOK_MARGIN_S
+    return node.is_running_job and snapshot.now < notice.effective_at - policy.interruption_lead_s
 
 
 def _sentence(notice: Notice) -> str:

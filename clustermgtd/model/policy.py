@@ -141,6 +141,8 @@ class Policy:
     """How long demands start in a lower tier right away once the higher ones were refused, the first time."""
     interruption_lead_s: float = 120.0
     """Jobs are requeued this long before EC2 takes their instance, or when it is announced if that is later."""
+    has_interruption_hook: bool = False
+    """Node agents run a program of the site's when their instance is taken."""
     rebalance: RebalancePolicy = RebalancePolicy.IGNORE
     blocks: BlockPolicy = BlockPolicy()
     job_tags: tuple[JobTag, ...] = ()

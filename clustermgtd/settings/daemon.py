@@ -163,7 +163,7 @@ class Interruptions(Section):
     lead_seconds: Annotated[float, Field(ge=0, le=600)] = 120.0
     """A node's jobs are requeued this long before its instance ends, seconds, or at once if the warning leaves less.
     Until then the node only drains, so that a job may finish or write a checkpoint; 120 is at once for spot
-    instances."""
+    instances. A node whose `NodeAgent.InterruptionHook` is not done is waited for, up to 10 seconds before the end."""
     rebalance: Annotated[RebalancePolicy, Field(strict=False)] = RebalancePolicy.IGNORE
     """What follows from EC2's advice that a spot instance is at elevated risk: `ignore`; `drain-idle` powers idle nodes
     down; `replace` also drains busy ones, so that they power down when their jobs have ended."""

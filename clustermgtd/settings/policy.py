@@ -64,6 +64,7 @@ def build_policy(settings: Settings, templates: Mapping[TemplateKey, LaunchTempl
         blocks=BlockPolicy(_blocks(settings), own.capacity_blocks.drain_minutes * 60.0),
         assigns_addresses=not own.slurm.cloud_reg_addrs,
         interruption_lead_s=own.interruptions.lead_seconds,
+        has_interruption_hook=own.node_agent.interruption_hook is not None,
         rebalance=own.interruptions.rebalance,
         job_tags=own.job_tags,
         gangs=own.gangs.policy,

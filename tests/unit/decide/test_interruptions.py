@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 
@@ -12,6 +14,7 @@ from clustermgtd.model.claim import ClaimState
 from clustermgtd.model.failure import FailureKind
 from clustermgtd.model.ids import InstanceId, InstanceType, JobId, SubnetId
 from clustermgtd.model.instance import Instance
+from clustermgtd.model.node_report import HookState, NodeReport
 from clustermgtd.model.notice import Notice, NoticeAction, NoticeKind, NoticeSource
 from clustermgtd.model.policy import Policy, RebalancePolicy
 from clustermgtd.model.snapshot import Plan
@@ -53,6 +56,7 @@ def plan(
     claim: ClaimState = ClaimState.READY,
     policy: Policy | None = None,
     now: float = NOW,
+    reports: Mapping[InstanceId, NodeReport] = MappingProxyType({}),
 ) -> Plan:
     """A job runs on two spot nodes, and the first one's instance is spoken of."""
     snapshot = a_snapshot(
@@ -65,7 +69,7 @@ def plan(
         now=now,
     )
     notices = {} if notice is None else {InstanceId("i-1"): (notice,)}
-    return decide(replace(snapshot, notices=notices), policy or a_policy())
+    return decide(replace(snapshot, notices=notices, node_reports=reports), policy or a_policy())
 
 
 def done(made: Plan) -> list[tuple[type, tuple[str, ...], Reason]]:
@@ -140,6 +144,28 @@ class TestLead:
     def test_a_node_that_we_drained_before_a_restart_powers_down_when_its_job_has_ended(self) -> None:
         made = plan(None, "IDLE+CLOUD+DRAIN", reason="clustermgtd: interruption EC2 will", policy=self.policy)
         assert done(made) == [(PowerDownNodes, (N1,), Reason.MARK_LIFTED)]
+
+
+class TestHook:
+    """A site's program writes a checkpoint when its instance is taken."""
+
+    policy = a_policy(has_interruption_hook=True)
+
+    def plan(self, hook: HookState | None, state: str = RUNNING, *, left_s: float = 110.0) -> Plan:
+        reports = {} if hook is None else {InstanceId("i-1"): NodeReport(InstanceId("i-1"), N1, hook=hook)}
+        return plan(a_notice(effective_at=NOW + left_s), state, policy=self.policy, reports=reports)
+
+    @pytest.mark.parametrize("hook", [None, HookState.NONE, HookState.RUNNING])
+    @pytest.mark.parametrize("state", [RUNNING, IDLE])
+    def test_the_node_drains_until_it_is_done(self, hook: HookState | None, state: str) -> None:
+        assert done(self.plan(hook, state)) == [(DrainNodes, (N1,), Reason.INTERRUPTION)]
+
+    @pytest.mark.parametrize("hook", [HookState.DONE, HookState.FAILED, HookState.KILLED])
+    def test_then_the_job_is_requeued_at_once(self, hook: HookState) -> None:
+        assert done(self.plan(hook)) == [(SetNodesDown, (N1,), Reason.INTERRUPTION)]
+
+    def test_it_is_not_waited_for_to_the_last(self) -> None:
+        assert done(self.plan(HookState.RUNNING, left_s=9.0)) == [(SetNodesDown, (N1,), Reason.INTERRUPTION)]
 
 
 class TestRebalance:
