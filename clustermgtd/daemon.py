@@ -48,6 +48,7 @@ from clustermgtd.reconcile.block_book import BlockBook
 from clustermgtd.reconcile.block_log import BlockLog
 from clustermgtd.reconcile.boot_reports import BootReports
 from clustermgtd.reconcile.cleanup import Cleanup
+from clustermgtd.reconcile.fall_log import FallLog
 from clustermgtd.reconcile.gang_watch import GangWatch
 from clustermgtd.reconcile.governor import Buckets, GovernedFleet
 from clustermgtd.reconcile.ledger import Ledger
@@ -181,9 +182,8 @@ class Daemon:
             self._metrics.heartbeat_written,
         )
         gangs = GangWatch(self._metrics)
-        observers = Observers(
-            [LoopMetrics(self._metrics), gangs, status, boots, agents.book, BlockLog(), LeftAloneLog()]
-        )
+        logs = (BlockLog(), LeftAloneLog(), FallLog())
+        observers = Observers([LoopMetrics(self._metrics), gangs, status, boots, agents.book, *logs])
         loop = Loop(fleet, scheduler, ledger, self._clock, observers, fleet)
         loop.node_reports = agents.book.reports
         subnets = SubnetBook(AwsSubnets(session, self._clock))

@@ -11,7 +11,7 @@ from clustermgtd.cli.aws_facts import policy_of, price_facts
 from clustermgtd.cli.command import Help, Subparsers
 from clustermgtd.cli.facts_command import Answer, Question
 from clustermgtd.cli.table import UNKNOWN, number, table
-from clustermgtd.decide.price_order import PriceChoice, choice_of
+from clustermgtd.decide.price_order import PriceChoice, choices_of
 from clustermgtd.model.offering import Market, Offering
 from clustermgtd.model.policy import ComputeResourcePolicy, Policy
 from clustermgtd.model.price import Prices
@@ -21,9 +21,9 @@ _HELP = Help(
     summary="US dollars per hour of each offering, compute resource and the whole cluster",
     description="""\
 Show what one instance of each offering (instance type x subnet) costs per hour on demand and as spot, in US
-dollars, in the order in which the daemon asks for them; which spot offerings it leaves out; and what each
-compute resource and the whole cluster cost per hour if every node ran. Prices are those of instances only. A spot
-instance whose price is not known counts with the on-demand price, its upper bound.
+dollars, in the order in which the daemon asks for them, capacity tier by tier (from 0); which spot offerings it
+leaves out; and what each compute resource and the whole cluster cost per hour if every node ran. Prices are those of
+instances only. A spot instance whose price is not known counts with the on-demand price, its upper bound.
 
 Reads the Price List API and EC2's spot price history, unless --offline: then the built-in table serves, which
 holds approximate on-demand prices of us-east-1.""",
@@ -44,7 +44,8 @@ class _Cost:
 
     resource: ComputeResourcePolicy
     nodes: int
-    choice: PriceChoice
+    choices: tuple[PriceChoice, ...]
+    """By capacity tier."""
     cheapest: float | None
     """US dollars per instance-hour; None if no price is known."""
     dearest: float | None
@@ -64,9 +65,10 @@ def _costs(policy: Policy, prices: Prices) -> list[_Cost]:
     nodes = Counter(placed.key for placed in policy.nodes.values())
     costs = []
     for key, resource in policy.compute_resources.items():
-        choice = choice_of(resource, prices)
-        known = [price for offering in choice.accepted if (price := _at_most(offering, prices)) is not None]
-        costs.append(_Cost(resource, nodes[key], choice, min(known, default=None), max(known, default=None)))
+        choices = choices_of(resource, prices)
+        accepted = (offering for choice in choices for offering in choice.accepted)
+        known = [price for offering in accepted if (price := _at_most(offering, prices)) is not None]
+        costs.append(_Cost(resource, nodes[key], choices, min(known, default=None), max(known, default=None)))
     return costs
 
 
@@ -85,23 +87,25 @@ def _hourly(costs: list[_Cost]) -> tuple[float, float, int]:
 
 
 def _text(costs: list[_Cost], prices: Prices) -> str:
-    headings = ("QUEUE", "RESOURCE", "NODES", "TYPE", "SUBNET", "MARKET", "ON-DEMAND", "SPOT", "NOTE")
+    headings = ("QUEUE", "RESOURCE", "NODES", "TIER", "TYPE", "SUBNET", "MARKET", "ON-DEMAND", "SPOT", "NOTE")
     rows = [
         [
             cost.resource.key.queue,
             cost.resource.key.name,
             str(cost.nodes),
+            str(tier),
             offering.instance_type,
             offering.subnet,
             offering.market,
             number(prices.on_demand.get(offering.instance_type), _PRICE_DIGITS),
             number(prices.spot.get((offering.instance_type, offering.subnet)), _PRICE_DIGITS),
-            _note(offering, cost, prices),
+            _note(offering, cost, prices, is_rejected=offering in choice.rejected),
         ]
         for cost in costs
-        for offering in (*cost.choice.accepted, *cost.choice.rejected)
+        for tier, choice in enumerate(cost.choices)
+        for offering in (*choice.accepted, *choice.rejected)
     ]
-    lines = [table(headings, rows, right=("NODES", "ON-DEMAND", "SPOT")), ""]
+    lines = [table(headings, rows, right=("NODES", "TIER", "ON-DEMAND", "SPOT")), ""]
     lines += [
         f"{cost.resource.key.queue} {cost.resource.key.name}: {_range(cost.nodes, cost.cheapest, cost.dearest)}"
         for cost in costs
@@ -114,9 +118,9 @@ def _text(costs: list[_Cost], prices: Prices) -> str:
     return "\n".join(lines)
 
 
-def _note(offering: Offering, cost: _Cost, prices: Prices) -> str:
+def _note(offering: Offering, cost: _Cost, prices: Prices, *, is_rejected: bool) -> str:
     price = _at_most(offering, prices)
-    notes = ["left out: costs too much"] if offering in cost.choice.rejected else []
+    notes = ["left out: costs too much"] if is_rejected else []
     if not notes and price is not None and cost.cheapest != cost.dearest:
         notes = [word for word, bound in (("cheapest", cost.cheapest), ("dearest", cost.dearest)) if price == bound]
     return ", ".join([*notes, *(["~"] if offering.instance_type in prices.approximate else [])])
@@ -143,15 +147,17 @@ def _json(costs: list[_Cost], prices: Prices) -> str:
             "dearest": cost.dearest,
             "offerings": [
                 {
+                    "tier": tier,
                     "instance_type": offering.instance_type,
                     "subnet": offering.subnet,
                     "market": offering.market.value,
                     "on_demand": prices.on_demand.get(offering.instance_type),
                     "spot": prices.spot.get((offering.instance_type, offering.subnet)),
                     "is_approximate": offering.instance_type in prices.approximate,
-                    "is_rejected": offering in cost.choice.rejected,
+                    "is_rejected": offering in choice.rejected,
                 }
-                for offering in (*cost.choice.accepted, *cost.choice.rejected)
+                for tier, choice in enumerate(cost.choices)
+                for offering in (*choice.accepted, *choice.rejected)
             ],
         }
         for cost in costs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from clustermgtd.decide.falls import standing_falls
 from clustermgtd.decide.interruptions import warned
 from clustermgtd.model.claim import ClaimState, Launch, LaunchOutcome, Refusal
 from clustermgtd.model.failure import FailureKind
@@ -26,9 +27,9 @@ TAKEN_BACK = frozenset(
 """EC2's codes for an instance that it ended because somebody else gets the capacity."""
 
 
-def place_of(key: ComputeResourceKey) -> str:
-    """How a ban names a compute resource."""
-    return f"{key.queue}/{key.name}"
+def place_of(key: ComputeResourceKey, tier: int = 0) -> str:
+    """How a ban names a compute resource, or one of its further tiers."""
+    return f"{key.queue}/{key.name}" + (f"[{tier}]" if tier else "")
 
 
 def learn(snapshot: Snapshot, launches: Mapping[LaunchToken, Launch], policy: Policy) -> OfferingMemory:
@@ -62,9 +63,10 @@ def learn(snapshot: Snapshot, launches: Mapping[LaunchToken, Launch], policy: Po
             scope = _capacity(taken, key, launch.request.tier, snapshot.subnets, policy)
             _add(bans, Ban(scope, min(notice.announced_at, snapshot.now), 0.0, code=notice.kind), policy.bans)
     changed = tuple(bans[scope] for scope in sorted(bans))
-    if changed == memory.bans and learned == set(memory.learned):
+    falls = standing_falls(memory.falls, launches, policy, snapshot.now)
+    if changed == memory.bans and falls == memory.falls and learned == set(memory.learned):
         return memory
-    return replace(memory, bans=changed, learned=tuple(sorted(learned & set(launches))))
+    return replace(memory, bans=changed, falls=falls, learned=tuple(sorted(learned & set(launches))))
 
 
 def _is_valid(ban: Ban, now: float, policy: Policy) -> bool:
@@ -73,8 +75,9 @@ def _is_valid(ban: Ban, now: float, policy: Policy) -> bool:
     if not ban.configuration:
         return True
     return any(
-        place_of(key) == ban.scope.place and compute_resource.configuration == ban.configuration
+        place_of(key, tier) == ban.scope.place and compute_resource.configuration == ban.configuration
         for key, compute_resource in policy.compute_resources.items()
+        for tier in range(len(compute_resource.tiers))
     )
 
 
@@ -86,23 +89,23 @@ def _forgive(
     policy: Policy,
 ) -> None:
     """Drop bans that a success disproves: as many instances as were refused came from there, later."""
-    key = ComputeResourceKey(launch.request.queue, launch.request.compute_resource)
+    key, tier = ComputeResourceKey(launch.request.queue, launch.request.compute_resource), launch.request.tier
     for offering, count in outcome.obtained:
         for scope, ban in list(bans.items()):
-            is_there = covers(ban, offering, key, subnets, _pool(key, launch.request.tier, policy))
+            is_there = covers(ban, offering, key, subnets, _pool(key, tier, policy), tier)
             if is_there and outcome.at > ban.since and count >= ban.count:
                 del bans[scope]
 
 
 def covers(
-    ban: Ban, offering: Offering, key: ComputeResourceKey, subnets: Mapping[SubnetId, Subnet], pool: str
+    ban: Ban, offering: Offering, key: ComputeResourceKey, subnets: Mapping[SubnetId, Subnet], pool: str, tier: int = 0
 ) -> bool:
-    """The ban speaks of this offering when it is asked for by this compute resource."""
+    """The ban speaks of this offering when it is asked for in this tier of this compute resource."""
     scope = ban.scope
     return (
         scope.market in ("", offering.market)
         and scope.instance_type in ("", offering.instance_type, _quota_class(offering.instance_type))
-        and scope.place in ("", offering.subnet, place_of(key), zone_of(offering.subnet, subnets))
+        and scope.place in ("", offering.subnet, place_of(key, tier), zone_of(offering.subnet, subnets))
         and (scope.pool == pool or scope.kind is not FailureKind.CAPACITY)
     )
 
@@ -123,7 +126,7 @@ def _ban(refusal: Refusal, launch: Launch, subnets: Mapping[SubnetId, Subnet], p
             # the other offerings work: it is about this type in this subnet
             scope = BanScope(refusal.kind, offering.market, offering.instance_type, offering.subnet)
         case FailureKind.CONFIGURATION:
-            scope = BanScope(refusal.kind, place=place_of(key))
+            scope = BanScope(refusal.kind, place=place_of(key, launch.request.tier))
             compute_resource = policy.compute_resources.get(key)
             configuration = compute_resource.configuration if compute_resource else ""
         case _:

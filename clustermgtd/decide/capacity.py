@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from clustermgtd.decide.gangs import KeptGangs, in_one_zone, rank
 from clustermgtd.decide.job_tags import job_tags
-from clustermgtd.decide.offerings import Availability, Choice, sentence
+from clustermgtd.decide.offerings import NAMED_MAX, Availability, Choice, sentence
+from clustermgtd.decide.tiers import began_at
 from clustermgtd.model.action import Reason, SetNodesDown, StartLaunch
 from clustermgtd.model.claim import ClaimEvent, ClaimState, Gang, Launch, LaunchRequest, NodeClaim
 from clustermgtd.model.ids import JobId, LaunchToken, NodeName
 from clustermgtd.model.job import Job
 from clustermgtd.model.offering import Offering
-from clustermgtd.model.policy import ComputeResourceKey, Policy, ScalingStrategy
+from clustermgtd.model.offering_memory import Fall
+from clustermgtd.model.policy import ComputeResourceKey, ComputeResourcePolicy, Policy, ScalingStrategy
 from clustermgtd.model.snapshot import Snapshot
 
 MINIMUM_MAX = 1000
@@ -126,6 +128,10 @@ class Shaped:
     starts: tuple[StartLaunch, ...] = ()
     refused: tuple[SetNodesDown, ...] = ()
     """Nodes for which EC2 has nothing before some ban ends: they get their answer without a call."""
+    falls: tuple[Fall, ...] = ()
+    """Compute resources that go on to a lower tier, without an end yet."""
+    wake_at: float = float("inf")
+    """When the first of the nodes that wait has waited long enough for a tier."""
 
     @property
     def nodes(self) -> frozenset[NodeName]:
@@ -139,34 +145,92 @@ def launches(
     policy: Policy,
     availability: Availability,
     gangs: KeptGangs,
+    since: Mapping[NodeName, float],
 ) -> Shaped:
-    """New launches for the wanted nodes, tokens numbered from `snapshot.next_launch`."""
+    """New launches for the wanted nodes, tokens numbered from `snapshot.next_launch`. `since` is `wanted_since`."""
     starts: list[StartLaunch] = []
     refused: list[SetNodesDown] = []
+    falls: list[Fall] = []
+    wake_at = float("inf")
     zones = dict(gangs.zones)
-    for batch in batches(wanted, snapshot, policy, gangs.topped_up):
+    ages = _Ages(snapshot, since)
+    for batch in _by_tier(batches(wanted, snapshot, policy, gangs.topped_up), ages, policy, availability):
         compute_resource = policy.compute_resources[batch.key]
+        began = ages.of(batch)
         scope = availability
         if batch.kept is not None:
-            zones[batch.kept.job], scope = in_one_zone(batch.kept, compute_resource, availability, zones)
-        choice = scope.choose(compute_resource, _needed(batch))
+            anywhere = availability.choose(compute_resource, since=began)
+            zones[batch.kept.job], scope = in_one_zone(batch.kept, compute_resource, availability, anywhere, zones)
+        choice = scope.choose(compute_resource, _needed(batch), began)
         if choice.is_probe:
             batch = _probe(batch, policy.bans.probe_nodes)
-            choice = scope.choose(compute_resource, _needed(batch))
+            choice = scope.choose(compute_resource, _needed(batch), began)
         if choice.bans:
             ours = tuple(
                 node
                 for node in batch.nodes
                 if node not in gangs.waiting and not snapshot.nodes[node].is_marked_by_others
             )
-            refused += [SetNodesDown(ours, Reason.NO_CAPACITY, sentence(choice.bans))] if ours else []
+            detail = sentence(choice.bans, max(NAMED_MAX, len(compute_resource.tiers)))
+            refused += [SetNodesDown(ours, Reason.NO_CAPACITY, detail)] if ours else []
         if not choice.offerings:
+            wake_at = min(wake_at, choice.wait_until)
             continue
+        if choice.passed and scope is availability:  # one zone's refusals are no reason to go on for all
+            falls.append(_fall(batch, choice, compute_resource, snapshot.now))
         token = LaunchToken(f"{snapshot.token_prefix}{snapshot.next_launch + len(starts)}")
         launch = _launch(token, batch, snapshot, policy, choice)
         availability = availability.after(launch)
         starts.append(StartLaunch(launch, Reason.PROBE if choice.is_probe else _why(batch, policy)))
-    return Shaped(tuple(starts), tuple(refused))
+    return Shaped(tuple(starts), tuple(refused), tuple(falls), wake_at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ages:
+    """Since when demands exist."""
+
+    snapshot: Snapshot
+    since: Mapping[NodeName, float]
+
+    def of(self, batch: Batch) -> float:
+        """The beginning of the oldest demand in it, epoch seconds."""
+        jobs, now = self.snapshot.jobs, self.snapshot.now
+        of_gangs = [began_at(gang.nodes, jobs.get(gang.job), self.since, now) for gang in batch.gangs]
+        return min([*of_gangs, *(began_at((node,), None, self.since, now) for node in batch.others)])
+
+
+def _by_tier(batches: Iterable[Batch], ages: _Ages, policy: Policy, availability: Availability) -> Iterator[Batch]:
+    """The batches in parts, so that no demand is asked for in another tier, or waits longer, because of another one."""
+    for batch in batches:
+        compute_resource = policy.compute_resources[batch.key]
+        if not compute_resource.is_tiered or batch.kept is not None:
+            yield batch
+            continue
+        parts: dict[tuple[int, bool, bool], Batch] = {}
+        choices: dict[tuple[int, float], Choice] = {}
+        singles = (Batch(batch.key, others=(node,)) for node in batch.others)
+        for single in (*(Batch(batch.key, (gang,)) for gang in batch.gangs), *singles):
+            asked = (_needed(single), ages.of(single))
+            if asked not in choices:
+                choices[asked] = availability.choose(compute_resource, *asked)
+            choice = choices[asked]
+            which = (choice.tier, bool(choice.offerings), choice.is_waiting)
+            part = parts.get(which, Batch(batch.key))
+            parts[which] = Batch(batch.key, (*part.gangs, *single.gangs), (*part.others, *single.others))
+        yield from parts.values()
+
+
+def _fall(batch: Batch, choice: Choice, compute_resource: ComputeResourcePolicy, now: float) -> Fall:
+    return Fall(
+        batch.key.queue,
+        batch.key.name,
+        choice.tier,
+        count=_needed(batch),
+        since=now,
+        until=now,
+        configuration=compute_resource.configuration,
+        cause=sentence(choice.passed, max(NAMED_MAX, choice.tier)),
+    )
 
 
 def _needed(batch: Batch) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from clustermgtd.decide.bans import zone_of
 from clustermgtd.decide.offerings import Availability, Choice, sentence
+from clustermgtd.decide.tiers import began_at
 from clustermgtd.model.action import Reason, SetNodesDown
 from clustermgtd.model.claim import BACKED, ClaimState, Gang, Launch, NodeClaim, advance
 from clustermgtd.model.failure import RETRIED, FailureKind
@@ -59,16 +60,20 @@ class KeptGangs:
 
 
 def kept_gangs(
-    launches: Mapping[LaunchToken, Launch], snapshot: Snapshot, policy: Policy, availability: Availability
+    launches: Mapping[LaunchToken, Launch],
+    snapshot: Snapshot,
+    policy: Policy,
+    availability: Availability,
+    since: Mapping[NodeName, float],
 ) -> KeptGangs:
-    """How it stands with every job that is kept and waits for its nodes."""
+    """How it stands with every job that is kept and waits for its nodes. `since` is `wanted_since`."""
     jobs = {job.id: job for job in snapshot.jobs.values() if job.is_configuring and policy.gangs.keeps(len(job.nodes))}
     known = {gang.job: gang for gang in snapshot.offerings.short}
     if not jobs and not known:
         return KeptGangs()
     inventory = _inventory(jobs, launches, snapshot, policy)
     verdicts = [
-        _verdict(_Standing(job, inventory[id], known.get(id), snapshot, policy), availability)
+        _verdict(_Standing(job, inventory[id], known.get(id), snapshot, policy, since), availability)
         for id, job in sorted(jobs.items())
     ]
     judged = {verdict.held.gang for verdict in verdicts if verdict.held}
@@ -169,6 +174,7 @@ class _Standing:
     known: ShortGang | None
     snapshot: Snapshot
     policy: Policy
+    wanted_since: Mapping[NodeName, float]
 
     @property
     def since(self) -> float:
@@ -178,9 +184,10 @@ class _Standing:
     def choices(self, availability: Availability) -> dict[ComputeResourceKey, Choice]:
         """What could be asked for now, for each compute resource of which the job lacks nodes."""
         keys = {self.policy.nodes[name].key for name in self.parts.lacking}
+        began = began_at(self.job.nodes, self.job, self.wanted_since, self.snapshot.now)
         return {
             key: availability.within(self.parts.zone, self.policy.compute_resources[key]).choose(
-                self.policy.compute_resources[key]
+                self.policy.compute_resources[key], since=began
             )
             for key in keys
         }
@@ -285,16 +292,20 @@ def _past(gang: ShortGang, snapshot: Snapshot) -> HeldGang:
 
 
 def in_one_zone(
-    gang: Gang, compute_resource: ComputeResourcePolicy, availability: Availability, zones: Mapping[JobId, str]
+    gang: Gang,
+    compute_resource: ComputeResourcePolicy,
+    availability: Availability,
+    anywhere: Choice,
+    zones: Mapping[JobId, str],
 ) -> tuple[str, Availability]:
     """The zone that a kept gang asks in, and what may be had there.
 
     It is the one that the job is in already; else the first in the order of asking where nothing was refused lately.
+    `anywhere` is what could be asked for without a zone.
     """
     known = zones.get(gang.job, "")
     if known:
         return known, availability.within(known, compute_resource)
-    anywhere = availability.choose(compute_resource)
     in_order = dict.fromkeys(zone_of(offering.subnet, availability.subnets) for offering in anywhere.offerings)
     if not in_order:
         return "", availability
@@ -328,7 +339,7 @@ def asked_again(
     closed: dict[LaunchToken, Launch] = {}
     for token, launch in launches.items():
         changed = {
-            claim.node: advance(claim, ClaimState.TERMINATED, now, "asked for again, for a job that keeps what arrived")
+            claim.node: advance(claim, ClaimState.TERMINATED, now, "asked for again")
             for claim in launch.claims
             if claim.state is ClaimState.LAUNCH_FAILED and claim.node in nodes
         }

@@ -9,6 +9,7 @@ from clustermgtd.decide.bans import learn
 from clustermgtd.decide.capacity import launches as new_launches
 from clustermgtd.decide.demand import static_power_up, unclaimed_demand
 from clustermgtd.decide.exits import exits
+from clustermgtd.decide.falls import with_falls
 from clustermgtd.decide.fleet_status import fleet_step, nodes_of, stop_nodes
 from clustermgtd.decide.gangs import asked_again, kept_gangs
 from clustermgtd.decide.garbage_collection import orphans
@@ -20,6 +21,7 @@ from clustermgtd.decide.outcome import settled
 from clustermgtd.decide.requeue import freed, lifts, overtaken
 from clustermgtd.decide.reservations import Blocks
 from clustermgtd.decide.sync import is_awaited, missing_since, sync
+from clustermgtd.decide.tiers import asked_elsewhere, wanted_since
 from clustermgtd.decide.waiting import withdrawals
 from clustermgtd.model.action import (
     Action,
@@ -64,19 +66,23 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     offerings = learn(snapshot, launches, policy)
     availability = Availability.of(offerings, launches, snapshot)
     hold, release, held = holds(snapshot, policy, availability)
-    gangs = kept_gangs(launches, snapshot, launchable, availability)
-    if (held, gangs.short) != (offerings.held, offerings.short):
-        offerings = replace(offerings, held=held, short=gangs.short)
-    node_help = help_nodes(launches, snapshot, policy, gangs.waiting | gangs.given_up)
+    since = wanted_since(snapshot, policy)
+    gangs = kept_gangs(launches, snapshot, launchable, availability, since)
+    elsewhere = asked_elsewhere(launches, snapshot, launchable, availability, since)
+    node_help = help_nodes(launches, snapshot, policy, gangs.waiting | gangs.given_up | elsewhere.waiting)
     leaving = interruptions(launches, snapshot, policy, {n for action in node_help for n in action.nodes})
     blocks = Blocks.of(snapshot, policy)
     handled = nodes_of([*gangs.released, *blocks.power_down, *leaving, *node_help])
     cancelled, stops = stop_nodes(fleet, snapshot, policy, handled=handled)
     power_up = blocks.power_up(static_power_up(launches, snapshot, launchable, availability))
-    wanted = gangs.wanted(unclaimed_demand(launches, snapshot, launchable))
+    unclaimed = {*unclaimed_demand(launches, snapshot, launchable), *elsewhere.again} - elsewhere.blocked
+    wanted = gangs.wanted(unclaimed)
     outside = blocks.refusals(wanted, snapshot)
-    shaped = new_launches(blocks.launchable(wanted), snapshot, policy, availability, gangs)
-    launches = asked_again(launches, shaped.nodes & gangs.again, snapshot.now)
+    shaped = new_launches(blocks.launchable(wanted), snapshot, policy, availability, gangs, since)
+    launches = asked_again(launches, shaped.nodes & (gangs.again | elsewhere.again), snapshot.now)
+    falls = with_falls(offerings.falls, shaped.falls, policy)
+    if (held, gangs.short, falls) != (offerings.held, offerings.short, offerings.falls):
+        offerings = replace(offerings, held=held, short=gangs.short, falls=falls)
     garbage, sightings = orphans(launches, snapshot, policy)
     node_actions = [
         *hold,
@@ -134,17 +140,18 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         },
         silent_since=way_out.silent_since,
         freed_jobs=waiting | overtaken(hold, snapshot) | freed_now,
+        wanted_since=since,
     )
-    next_launch = snapshot.next_launch + len(shaped.starts)
     return Plan(
         tuple(actions),
         memory,
-        next_launch,
+        snapshot.next_launch + len(shaped.starts),
         offerings,
-        left_alone=way_out.left_alone,
-        gangs=gangs.held,
-        blocks=blocks.statuses,
-        fleet=fleet.record,
+        way_out.left_alone,
+        gangs.held,
+        blocks.statuses,
+        fleet.record,
+        shaped.wake_at,
     )
 
 

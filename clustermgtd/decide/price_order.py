@@ -77,11 +77,9 @@ def priced(policy: Policy, prices: Prices) -> Policy:
     return replace(policy, compute_resources=chosen, prices=prices)
 
 
-def choice_of(resource: ComputeResourcePolicy, prices: Prices) -> PriceChoice:
+def choices_of(resource: ComputeResourcePolicy, prices: Prices) -> tuple[PriceChoice, ...]:
     """The choice among one compute resource's offerings, tier by tier."""
-    choices = [_choice_in(tier, prices) for tier in resource.tiers]
-    accepted = tuple(offering for choice in choices for offering in choice.accepted)
-    return PriceChoice(accepted, tuple(offering for choice in choices for offering in choice.rejected))
+    return tuple(_choice_in(tier, prices) for tier in resource.tiers)
 
 
 def _choice_in(tier: CapacityTier, prices: Prices) -> PriceChoice:

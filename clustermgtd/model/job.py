@@ -45,6 +45,8 @@ class Job:
     priority: int = 0
     account: str = ""
     """The account it is charged to; empty where Slurm keeps none."""
+    started_at: float = 0.0
+    """Epoch seconds at which it got its present nodes, in whole seconds; 0 while pending, or if Slurm does not say."""
 
     @property
     def is_configuring(self) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from clustermgtd.model.failure import FailureKind
 from clustermgtd.model.gang import ShortGang
-from clustermgtd.model.ids import LaunchToken, NodeName
+from clustermgtd.model.ids import ComputeResourceName, LaunchToken, NodeName, QueueName
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -47,6 +47,32 @@ class Ban:
 
 
 @dataclass(frozen=True, slots=True)
+class Fall:
+    """A compute resource that went on to a lower capacity tier because the higher ones had nothing.
+
+    Until `until`, demands of at least `count` instances begin in that tier; afterwards they try the higher ones again.
+    """
+
+    queue: QueueName
+    compute_resource: ComputeResourceName
+    tier: int
+    count: int
+    since: float
+    """Epoch seconds."""
+    until: float
+    """Epoch seconds; never changes while it holds."""
+    level: int = 0
+    """How many times in a row it fell again when the time was over."""
+    configuration: str = ""
+    """`ComputeResourcePolicy.configuration` at that time: another one has other tiers."""
+    cause: str = ""
+    """Why the higher tiers had nothing, for people."""
+
+    def is_active(self, now: float) -> bool:
+        return now < self.until
+
+
+@dataclass(frozen=True, slots=True)
 class OfferingMemory:
     """All of it, as stored."""
 
@@ -58,6 +84,8 @@ class OfferingMemory:
     """Nodes that we keep out of scheduling, sorted: a mark of ours is known even if Slurm drops its reason."""
     short: tuple[ShortGang, ...] = ()
     """Jobs that came short and keep what arrived, sorted."""
+    falls: tuple[Fall, ...] = ()
+    """Sorted by compute resource and tier, one for each."""
     version: int = 0
     """The stored version this value was read from; 0 is not stored yet."""
 

@@ -13,6 +13,9 @@ from clustermgtd.model.job import JobTag
 from clustermgtd.model.offering import Market, Offering
 from clustermgtd.model.price import Prices
 
+TIERS_MAX = 8
+"""Capacity tiers of one compute resource."""
+
 
 class ScalingStrategy(StrEnum):
     """ParallelCluster's `Scheduling.ScalingStrategy`."""
@@ -43,7 +46,7 @@ class CapacityTier:
     """The reservation or placement group that it is launched into, if any: a shortage there says nothing about
     everybody's capacity."""
     max_wait_s: float = 0.0
-    """How much later than the tier before a demand goes on to the next one, if this one has nothing."""
+    """How much longer than for the tiers before a demand waits, since it began, if this one has nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,11 @@ class ComputeResourcePolicy:
     """In order of preference; never empty."""
     configuration: str = ""
     """Changes with everything that a human can change about its requests."""
+
+    @property
+    def is_tiered(self) -> bool:
+        """A refusal may not be the last word: there is another tier, or this one is waited for."""
+        return len(self.tiers) > 1 or self.tiers[0].max_wait_s > 0
 
     @property
     def offerings(self) -> tuple[Offering, ...]:
@@ -138,7 +146,8 @@ class Policy:
     """True where Slurm does not take addresses from slurmd's registration (`cloud_reg_addrs`)."""
     bans: BanPolicy = BanPolicy()
     tier_return_s: float = 600.0
-    """How long demands start in a lower tier right away once the higher ones were refused, the first time."""
+    """How long demands begin in a lower tier once the higher ones were refused; twice as long each time in a row, up to
+    eight times."""
     interruption_lead_s: float = 120.0
     """Jobs are requeued this long before EC2 takes their instance, or when it is announced if that is later."""
     has_interruption_hook: bool = False

@@ -44,6 +44,8 @@ class Memory:
     """First observation of a node as not responding without an instance of ours."""
     freed_jobs: Mapping[JobId, tuple[NodeName, ...]] = field(default_factory=dict)
     """Jobs that lost a node by our hand, with their allocation then."""
+    wanted_since: Mapping[NodeName, float] = field(default_factory=dict)
+    """First observation in which Slurm powered a node up that may wait for a capacity tier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +105,5 @@ class Plan:
     """The policy's capacity blocks, by queue and id."""
     fleet: FleetRecord = FleetRecord()
     """What is known about stops and starts after this decision; among the actions is its record if it changed."""
+    wake_at: float = float("inf")
+    """Epoch seconds at which some demand has waited long enough for a capacity tier."""

@@ -207,7 +207,7 @@ class Loop:
     def _pause(self, snapshot: Snapshot, plan: Plan, pace: Pace) -> float:
         if plan.actions:
             return pace.acted_s
-        next_at = min(plan.offerings.next_end(snapshot.now), next_change(plan.blocks, snapshot.now))
+        next_at = min(plan.offerings.next_end(snapshot.now), next_change(plan.blocks, snapshot.now), plan.wake_at)
         time_does_in = max(pace.acted_s, next_at - snapshot.now)
         is_waiting = bool(plan.memory.freed_jobs or plan.gangs or plan.fleet.is_moving) or any(
             claim.state not in _SETTLED for launch in snapshot.launches.values() for claim in launch.claims

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import structlog
 
-from clustermgtd.decide.price_order import choice_of, priced
+from clustermgtd.decide.price_order import choices_of, priced
 from clustermgtd.model.ids import InstanceType, QueueName, SubnetId
 from clustermgtd.model.offering import Market, Offering
 from clustermgtd.model.policy import ComputeResourceKey, Policy
@@ -82,7 +82,10 @@ class PriceBook:
 
     def _note_rejected(self, policy: Policy, prices: Prices) -> None:
         """Log what has changed, and report the numbers."""
-        rejected = {key: choice_of(resource, prices).rejected for key, resource in policy.compute_resources.items()}
+        rejected = {
+            key: tuple(offering for choice in choices_of(resource, prices) for offering in choice.rejected)
+            for key, resource in policy.compute_resources.items()
+        }
         for key, offerings in rejected.items():
             if offerings != self._rejected.get(key, ()):
                 log.info(

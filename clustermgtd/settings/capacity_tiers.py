@@ -10,6 +10,7 @@ from pydantic import Field
 
 from clustermgtd.model import template
 from clustermgtd.model.claim import AllocationStrategy
+from clustermgtd.model.policy import TIERS_MAX
 from clustermgtd.settings.common import CapacityReservationTarget, PlacementGroup
 from clustermgtd.settings.document import Location
 from clustermgtd.settings.instance_types import GivenFacts, InstanceTypeInfo, lookup
@@ -46,7 +47,7 @@ class CapacityTier(Section):
             yield Finding(("SubnetIds", index), f"is also SubnetIds[{first}]")
 
 
-CapacityTiers = Annotated[tuple[CapacityTier, ...], Field(max_length=8)]
+CapacityTiers = Annotated[tuple[CapacityTier, ...], Field(max_length=TIERS_MAX)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ from clustermgtd.model.node import Node, NodeBase, NodeFlag
 from clustermgtd.model.node_report import BootPhase
 from clustermgtd.model.notice import NoticeKind
 from clustermgtd.model.offering import Market
+from clustermgtd.model.policy import TIERS_MAX
 from clustermgtd.model.quota import QuotaClass
 from clustermgtd.telemetry.declarations import Label
 
@@ -317,6 +318,7 @@ BLOCK_PHASE = Label("phase", tuple(BlockPhase))
 BLOCK_EDGE = Label("edge", tuple(BlockEdge))
 QUOTA_CLASS = Label("class", tuple(QuotaClass))
 BUCKET = Label("bucket", tuple(BucketName))
+TIER = Label("tier", tuple(str(number) for number in range(TIERS_MAX)))
 QUEUE = Label("queue", (), f"the queues of cluster.yaml, and `{OTHER_QUEUE}`")
 METHOD = Label("method", (), "the methods of the port's Protocol")
 VERSION = Label("version", (), "one value")

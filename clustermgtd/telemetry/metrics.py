@@ -122,6 +122,18 @@ class Metrics:
         self._probes = d.counter(
             "offering_probes_total", "Launches that tried whether a ban is over, by market.", labels.MARKET
         )
+        self._launches = d.counter(
+            "launches_by_tier_total",
+            "Launches that were decided on, by the capacity tier that they ask in; 0 is the first.",
+            labels.QUEUE,
+            labels.TIER,
+        )
+        self._fallen = d.gauge(
+            "compute_resources_fallen",
+            "Compute resources that begin in a lower capacity tier because the higher ones were refused, by that tier.",
+            labels.QUEUE,
+            labels.TIER,
+        )
         self._held = d.gauge(
             "nodes_held", "Nodes kept out of scheduling because every offering of their compute resource is banned."
         )
@@ -297,6 +309,15 @@ class Metrics:
         """All at once: one that is left out is 0."""
         for why in LeftAlone:
             self._left_alone.labels(why).set(counts.get(why, 0))
+
+    def launch_decided(self, queue: QueueName, tier: int) -> None:
+        self._launches.labels(self._queue(queue), str(tier)).inc()
+
+    def compute_resources_fallen(self, counts: Mapping[tuple[QueueName, int], int]) -> None:
+        """All at once, by queue and tier: what is left out disappears."""
+        self._fallen.clear()
+        for (queue, tier), count in counts.items():
+            self._fallen.labels(self._queue(queue), str(tier)).set(count)
 
     def nodes_held(self, count: int) -> None:
         self._held.set(count)

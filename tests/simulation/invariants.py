@@ -9,6 +9,7 @@ from clustermgtd.model.action import Action, Reason
 from clustermgtd.model.claim import ClaimState, Launch
 from clustermgtd.model.failure import RETRIED
 from clustermgtd.model.ids import InstanceId, NodeName
+from tests.simulation.capacity_tiers import check_falls
 from tests.simulation.fleet_operators import check_stopped
 from tests.simulation.shortages import check_bans
 
@@ -23,6 +24,7 @@ def check_after_step(world: World) -> None:
     check_bans(world)
     world.blocks.check(world)
     check_stopped(world)
+    check_falls(world)
     launches = list(world.table.items.values())
     live = world.cloud.live()
     named = {c.instance: c for launch in launches for c in launch.claims if c.instance and c.holds_instance}

@@ -60,7 +60,7 @@ def check_launch(world: World, action: StartLaunch, subnets: Mapping[SubnetId, S
     key = ComputeResourceKey(request.queue, request.compute_resource)
     for offering in request.offerings:
         for ban in world.table.offerings.bans:
-            is_banned = ban.is_active(world.now) and covers(ban, offering, key, subnets, "")
+            is_banned = ban.is_active(world.now) and covers(ban, offering, key, subnets, "", request.tier)
             assert not is_banned or request.minimum < ban.count, f"{action.launch.token} asks for {offering}: {ban}"
     zones = [(o.instance_type, subnets[o.subnet].zone) for o in request.offerings if o.subnet in subnets]
     assert len(zones) == len(set(zones)), f"{action.launch.token} names a zone twice: {request.offerings}"

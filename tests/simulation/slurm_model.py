@@ -76,6 +76,7 @@ class SimJob:
     ends_at: float = 0.0
     restarts: int = 0
     limit: float = float("inf")
+    started_at: float = 0.0
 
     def view(self, now: float) -> Job:
         held = self.state == "PENDING" and self.begin_at > now
@@ -90,6 +91,7 @@ class SimJob:
             self.restarts,
             priority=self.id,
             account="physics" if self.id % 3 else "",
+            started_at=self.started_at if self.nodes else 0.0,
         )
 
 
@@ -173,7 +175,7 @@ class SimSlurm:
             if len(free) < job.size:
                 continue
             job.nodes = [n.name for n in free[: job.size]]
-            job.state = "CONFIGURING"
+            job.state, job.started_at = "CONFIGURING", float(int(now))
             for node in free[: job.size]:
                 node.job = job.id
 

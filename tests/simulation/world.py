@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from clustermgtd.decide.budget import EC2_DEFAULTS, UNLIMITED, BucketName, Limit
+from clustermgtd.decide.falls import DOUBLINGS_MAX
 from clustermgtd.decide.outcome import attempted, with_failure, with_result
 from clustermgtd.decide.plan import decide
 from clustermgtd.errors import ConfigurationError, ConflictError, FencedError, PermanentError, TransientError
@@ -70,6 +71,14 @@ from clustermgtd.model.policy import (
 from clustermgtd.model.snapshot import Memory, Plan, Snapshot
 from tests.simulation.announcements import Announcements
 from tests.simulation.blocks import BlockWorld, shown_reservations
+from tests.simulation.capacity_tiers import (
+    capacity_tiers,
+    check_given_up,
+    check_tier,
+    check_waits,
+    last_tiers_first,
+    only_first_tiers,
+)
 from tests.simulation.cloud import TOKEN_TAG, Cloud
 from tests.simulation.fleet_operators import (
     FLEET_TROUBLE,
@@ -96,6 +105,9 @@ BUGS = frozenset(
         "intent-after-launch",
         "prices-ignored",
         "bans-ignored",
+        "tiers-ignored",
+        "tiers-turned",
+        "wait-starts-anew",
         "refusals-believed",
         "warnings-ignored",
         *GANG_BUGS,
@@ -219,6 +231,10 @@ class World:
         self.shown: Mapping[InstanceId, Instance] = {}
         """As the daemon saw them last."""
         self.subnets_read_at: float | None = None
+        self.planned: tuple[Launch, ...] = ()
+        """Launches of the plan that is being carried out, whatever becomes of them."""
+        self.late: dict[NodeName, int] = {}
+        """Ticks in a row in which a node should have been asked for and was not."""
         self.crash_rate = rng.choice([0.0, 0.01, 0.05])
 
     # set-up
@@ -251,6 +267,8 @@ class World:
 
     def _policy(self) -> Policy:
         rng = self.rng
+        tier_rng = random.Random(f"tiers of {self.seed}")
+        is_tiered = tier_rng.random() < 0.6
         compute_resources: dict[ComputeResourceKey, ComputeResourcePolicy] = {}
         nodes: dict[NodeName, PlacedNode] = {}
         for queue, name, types, market in (
@@ -268,7 +286,8 @@ class World:
                 market,
                 AllocationStrategy.LOWEST_PRICE,
             )
-            compute_resources[key] = ComputeResourcePolicy(key, (tier,))
+            tiers = capacity_tiers(tier_rng, tier) if is_tiered else (tier,)
+            compute_resources[key] = ComputeResourcePolicy(key, tiers)
             for n in range(1, rng.choice([0, 0, 2]) + 1):
                 nodes[NodeName(f"{queue}-st-{name}-{n}")] = PlacedNode(key, is_static=True)
             for n in range(1, rng.choice([3, 8]) + 1):
@@ -287,6 +306,7 @@ class World:
             interruption_lead_s=self.announcements.lead_s,
             rebalance=self.announcements.rebalance,
             gangs=gang_policy(self.seed),
+            tier_return_s=tier_rng.choice([60.0, 600.0]),
             job_tags=tuple(JobTag) if self.seed % 2 else (),
         )
 
@@ -458,6 +478,8 @@ class World:
             self.counts["EC2 unreadable"] += 1
             return None
         nodes, jobs = self.slurm.view()
+        if "wait-starts-anew" in self.bugs:
+            jobs = {id: replace(job, started_at=self.now) for id, job in jobs.items()}
         snapshot = Snapshot(
             now=self.now,
             nodes=nodes,
@@ -477,7 +499,7 @@ class World:
             fleet=self.table.fleet,
             partitions={} if self.table.fleet.is_settled else dict(self.slurm.partitions),
         )
-        policy = self.watch.believed(self, self.market.policy(self.policy))
+        policy = self.watch.believed(self, self.market.policy(self._planted(self.policy)))
         if "blocks-ignored" in self.bugs:
             policy = replace(policy, blocks=BlockPolicy())
         self.shown = instances
@@ -487,6 +509,7 @@ class World:
         if self.decisions % DECIDED_TWICE == 0:
             assert plan == decide(snapshot, policy), "the same snapshot gave two plans"
         daemon.memory, daemon.next_launch = plan.memory, plan.next_launch
+        self.planned = tuple(action.launch for action in plan.actions if isinstance(action, StartLaunch))
         for action in plan.actions:
             self._maybe_crash()
             check_fleet_action(self, action, snapshot.fleet)
@@ -503,7 +526,13 @@ class World:
                 return None
         self.announcements.check(self)
         self.watch.after_decision(self)
+        check_waits(self, snapshot, plan, self.market.policy(self.policy))
         return plan
+
+    def _planted(self, policy: Policy) -> Policy:
+        if "tiers-ignored" in self.bugs:
+            return only_first_tiers(policy)
+        return last_tiers_first(policy) if "tiers-turned" in self.bugs else policy
 
     def _maybe_crash(self) -> None:
         if not self.is_healed and self.rng.random() < self.crash_rate:
@@ -547,6 +576,7 @@ class World:
                 self._store(daemon, launch)
             case StartLaunch(launch, reason):
                 check_launch(self, action, self.subnets())
+                check_tier(self, action, self.market.policy(self.policy), self.subnets())
                 self.counts[reason] += 1
                 if launch.version == 0:
                     self.blocks.check_launch(launch, self)
@@ -560,6 +590,7 @@ class World:
             case SetNodesDown(nodes, reason):
                 check_node_update(self, nodes, action)
                 self.watch.check_given_back(self, action)
+                check_given_up(self, action, self.market.policy(self.policy), self.subnets())
                 for name in nodes:
                     self.slurm.set_down(name, f"{REASON_PREFIX} {reason}")
                 self._maybe_crash()
@@ -722,9 +753,11 @@ class World:
         """Long after the last refusal nothing is remembered."""
         bans = self.policy.bans
         assert self.daemon is not None
-        self.pass_time(max(*bans.steps_s, bans.unsupported_s, bans.configuration_s) + bans.forget_s)
+        fallen_s = self.policy.tier_return_s * 2**DOUBLINGS_MAX
+        self.pass_time(max(*bans.steps_s, bans.unsupported_s, bans.configuration_s, fallen_s) + bans.forget_s)
         self.tick(self.daemon)
         assert self.table.offerings.bans == (), self.table.offerings.bans
+        assert self.table.offerings.falls == (), self.table.offerings.falls
 
     def unsettled(self, launches: dict[LaunchToken, Launch]) -> list[str]:
         """What keeps the world from being as everybody wants it."""

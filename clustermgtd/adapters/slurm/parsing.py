@@ -128,6 +128,7 @@ def _parse_job(job_id: JobId, fields: list[str], expanded: dict[str, tuple[NodeN
     if is_waiting and start_time.isdigit() and int(start_time) > now:
         # slurmctld fills the reason in at its next scheduling pass, up to three seconds after the requeue
         reason = "BeginTime"
+    is_started = state != "PENDING" and start_time.isdigit()
     return Job(
         job_id,
         state,
@@ -138,6 +139,7 @@ def _parse_job(job_id: JobId, fields: list[str], expanded: dict[str, tuple[NodeN
         count,
         int(priority),
         "" if account in _NONE else account,
+        float(start_time) if is_started else 0.0,
     )
 
 

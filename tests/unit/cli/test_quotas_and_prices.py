@@ -55,7 +55,7 @@ def test_quotas_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_prices_offline_come_from_the_built_in_list(capsys: pytest.CaptureFixture[str]) -> None:
     text = said(capsys, "prices", EXAMPLE, "--offline")
-    assert "q1     c5           10  c5.xlarge  subnet-0123456789abcdef0  on-demand     0.1700     -  ~" in text
+    assert "q1     c5           10     0  c5.xlarge  subnet-0123456789abcdef0  on-demand     0.1700     -  ~" in text
     assert "q1 c5: 10 nodes, $1.70 per hour\n" in text
     assert "cluster: $1.70 per hour if every node ran\n" in text
     assert text.endswith("~ price of us-east-1: other Regions differ\n")
