@@ -83,10 +83,10 @@ class LoopMetrics:
         )
         self._metrics.nodes_held(len(plan.offerings.held))
         active = [fall for fall in plan.offerings.falls if fall.is_active(snapshot.now)]
-        self._metrics.compute_resources_fallen(Counter((fall.queue, fall.tier) for fall in active))
+        self._metrics.tiers.fallen(Counter((fall.queue, fall.tier) for fall in active))
         for action in plan.actions:
             if isinstance(action, StartLaunch) and action.reason is not Reason.REPLY_LOST:
-                self._metrics.launch_decided(action.launch.request.queue, action.launch.request.tier)
+                self._metrics.tiers.launch_decided(action.launch.request.queue, action.launch.request.tier)
             if isinstance(action, StartLaunch) and action.reason is Reason.PROBE:
                 self._metrics.offering_probed(action.launch.request.market)
 

@@ -26,6 +26,7 @@ from clustermgtd.telemetry.declarations import Declarations
 from clustermgtd.telemetry.fleet_metrics import FleetMetrics
 from clustermgtd.telemetry.governor_metrics import GovernorMetrics
 from clustermgtd.telemetry.notice_metrics import NoticeMetrics
+from clustermgtd.telemetry.tier_metrics import TierMetrics
 
 TICK_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 CALL_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -46,6 +47,7 @@ class Metrics:
         self._declare_bounds()
         self._declare_hooks()
         self.governor = GovernorMetrics(self.declarations)
+        self.tiers = TierMetrics(self.declarations, self._queue)
         self.notices = NoticeMetrics(self.declarations)
         self.blocks = BlockMetrics(self.declarations, self._queue)
         self.fleet = FleetMetrics(self.declarations)
@@ -121,18 +123,6 @@ class Metrics:
         )
         self._probes = d.counter(
             "offering_probes_total", "Launches that tried whether a ban is over, by market.", labels.MARKET
-        )
-        self._launches = d.counter(
-            "launches_by_tier_total",
-            "Launches that were decided on, by the capacity tier that they ask in; 0 is the first.",
-            labels.QUEUE,
-            labels.TIER,
-        )
-        self._fallen = d.gauge(
-            "compute_resources_fallen",
-            "Compute resources that begin in a lower capacity tier because the higher ones were refused, by that tier.",
-            labels.QUEUE,
-            labels.TIER,
         )
         self._held = d.gauge(
             "nodes_held", "Nodes kept out of scheduling because every offering of their compute resource is banned."
@@ -309,15 +299,6 @@ class Metrics:
         """All at once: one that is left out is 0."""
         for why in LeftAlone:
             self._left_alone.labels(why).set(counts.get(why, 0))
-
-    def launch_decided(self, queue: QueueName, tier: int) -> None:
-        self._launches.labels(self._queue(queue), str(tier)).inc()
-
-    def compute_resources_fallen(self, counts: Mapping[tuple[QueueName, int], int]) -> None:
-        """All at once, by queue and tier: what is left out disappears."""
-        self._fallen.clear()
-        for (queue, tier), count in counts.items():
-            self._fallen.labels(self._queue(queue), str(tier)).set(count)
 
     def nodes_held(self, count: int) -> None:
         self._held.set(count)
