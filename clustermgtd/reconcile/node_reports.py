@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -13,7 +13,7 @@ from clustermgtd.model.action import Action
 from clustermgtd.model.claim import Launch, LaunchResult
 from clustermgtd.model.ids import InstanceId
 from clustermgtd.model.node_report import NodeReport
-from clustermgtd.model.notice import Notice
+from clustermgtd.model.notice import Notice, NoticeKind
 from clustermgtd.model.snapshot import Plan, Snapshot
 from clustermgtd.ports.clock import Clock
 from clustermgtd.ports.node_agents import NodeAgents
@@ -107,9 +107,12 @@ class NodeReportBook:
             if before is None and len(self._entries) >= REPORTS_MAX:
                 log.warning("node_reports_full", instance_id=instance)
                 break
-            self._entries[instance] = _Entry(report, self._clock.monotonic())
-            is_taken = (not report.notices or self._offer(report.notices)) and is_taken
             known = before.report if before else NodeReport(instance)
+            told = (*report.notices, *_withdrawn(known, report))
+            if told and not self._offer(told):
+                is_taken = False
+                continue
+            self._entries[instance] = _Entry(report, self._clock.monotonic())
             if report.news != known.news:
                 is_news = True
                 _tell(report, known)
@@ -138,6 +141,16 @@ class NodeReportBook:
 
     def launch_done(self, launch: Launch, result: LaunchResult, duration_s: float) -> None:
         """A launched instance has not told anything yet."""
+
+
+def _withdrawn(known: NodeReport, report: NodeReport) -> tuple[Notice, ...]:
+    """Scheduled events that the metadata does not show any more: done with, or called off."""
+    shown = {(notice.kind, notice.matter) for notice in report.notices}
+    return tuple(
+        replace(notice, is_over=True)
+        for notice in known.notices
+        if notice.kind is NoticeKind.SCHEDULED_EVENT and (notice.kind, notice.matter) not in shown
+    )
 
 
 def _tell(report: NodeReport, known: NodeReport) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clustermgtd.decide.interruptions import TAKEN
@@ -39,11 +40,14 @@ class Announcements:
                 kind, action, at = NoticeKind.REBALANCE, NoticeAction.NONE, None
             else:
                 continue
+            notice = Notice(f"{kind} {id}", kind, event.at, NoticeSource.QUEUE, (id,), action=action, effective_at=at)
             if world.is_healed or self._rng.random() < 0.85:
-                notice = Notice(
-                    f"{kind} {id}", kind, event.at, NoticeSource.QUEUE, (id,), action=action, effective_at=at
-                )
                 self._heard_at[notice] = world.now + self._rng.choice([0.0, 1.0, 30.0])
+            if id in world.registered and self._rng.random() < 0.5:
+                looked_s = self._rng.choice([1.0, 5.0])
+                told = replace(notice, source=NoticeSource.NODE_AGENT, announced_at=event.at + looked_s)
+                self._heard_at[told] = world.now + looked_s + self._rng.choice([0.0, 5.0])
+                world.counts["announced by an agent"] += 1
 
     def trouble(self, world: World) -> None:
         """EC2 advises to replace some spot instance."""
@@ -54,12 +58,12 @@ class Announcements:
     def notices(self, world: World) -> Notices:
         """What the daemon knows now."""
         live = world.cloud.live()
-        known: dict[InstanceId, tuple[Notice, ...]] = {}
-        for notice, at in self._heard_at.items():
+        known: dict[InstanceId, dict[NoticeKind, Notice]] = {}
+        for notice in sorted((n for n, at in self._heard_at.items() if at <= world.now), key=lambda n: n.order):
             (id,) = notice.instances
-            if at <= world.now and id in live:
-                known[id] = (*known.get(id, ()), notice)
-        return {id: tuple(sorted(notices, key=lambda n: n.kind)) for id, notices in known.items()}
+            if id in live:
+                known.setdefault(id, {})[notice.kind] = notice
+        return {id: tuple(known[id][kind] for kind in sorted(known[id])) for id in sorted(known)}
 
     def check(self, world: World) -> None:
         """After a round no job is on a node whose instance EC2 takes, once its time has come."""

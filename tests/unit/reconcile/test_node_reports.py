@@ -9,14 +9,18 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
+from clustermgtd.decide.plan import decide
 from clustermgtd.errors import TransientError
+from clustermgtd.model.action import Reason, SetNodesDown
+from clustermgtd.model.claim import ClaimState
 from clustermgtd.model.ids import InstanceId
 from clustermgtd.model.node_report import HealthTrouble, HookState, NodeReport, SlurmdTrouble
 from clustermgtd.model.notice import Notice, NoticeAction, NoticeKind, NoticeSource
 from clustermgtd.model.snapshot import Memory, Plan
 from clustermgtd.reconcile.heartbeat import RETRY_S, Heartbeat
 from clustermgtd.reconcile.node_reports import UNSEEN_KEPT_S, NodeReportBook
-from tests.builders import a_snapshot, an_instance
+from clustermgtd.reconcile.notice_book import NoticeBook, Offered
+from tests.builders import RUNNING, a_claim, a_launch, a_node, a_policy, a_snapshot, an_instance
 from tests.fakes.clock import FakeClock
 from tests.fakes.node_agents import FakeNodeAgents
 
@@ -81,6 +85,52 @@ def test_a_warning_wakes_the_loop_and_is_in_the_next_snapshot() -> None:
         assert stage.wakes == 1
         assert stage.offered == [WARNING]
         assert stage.agents.announced == set()
+
+    play(story)
+
+
+EVENT = replace(
+    WARNING,
+    id="event-1",
+    kind=NoticeKind.SCHEDULED_EVENT,
+    action=NoticeAction.REBOOT,
+    effective_at=1_700_090_000.0,
+    matter="event-1",
+)
+
+
+def test_a_warning_that_only_the_agent_saw_empties_the_node() -> None:
+    """The metadata is the third way, beside the queue and DescribeInstanceStatus."""
+    launch = a_launch(a_claim("q1-dy-c5-1", ClaimState.READY, instance=ONE))
+    seen = a_snapshot(nodes=[a_node("q1-dy-c5-1", RUNNING)], instances=[an_instance(ONE)], launches=[launch])
+    agents, clock, wakes = FakeNodeAgents(), FakeClock(), []
+    notices = NoticeBook(clock, lambda: wakes.append("loop"))
+
+    def offer(told: Sequence[Notice]) -> bool:
+        return notices.offer(told, lambda: None) is not Offered.REFUSED
+
+    async def read() -> None:
+        book = NodeReportBook(agents, clock, lambda: PERIOD_S, lambda: None, offer)
+        book.tick_done(seen, Plan((), Memory(), 0), 0.1)
+        assert notices.view(seen.instances, seen.launches) == {}
+        agents.tell(NodeReport(ONE, sequence=1, notices=(WARNING,)))
+        await book.read_announced()
+
+    asyncio.run(read())
+    known = notices.view(seen.instances, seen.launches)
+    made = decide(replace(seen, now=WARNING.announced_at + 3.0, notices=known), a_policy())
+    (down,) = [action for action in made.actions if isinstance(action, SetNodesDown)]
+    assert (down.nodes, down.reason, wakes) == (("q1-dy-c5-1",), Reason.INTERRUPTION, ["loop"])
+
+
+def test_an_event_that_the_metadata_shows_no_more_is_over() -> None:
+    async def story(stage: Stage) -> None:
+        stage.tick(ONE)
+        stage.agents.tell(NodeReport(ONE, sequence=1, notices=(EVENT, WARNING)))
+        await stage.book.read_announced()
+        stage.agents.tell(NodeReport(ONE, sequence=2))
+        await stage.book.read_announced()
+        assert stage.offered == [EVENT, WARNING, replace(EVENT, is_over=True)]
 
     play(story)
 
