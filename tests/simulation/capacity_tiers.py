@@ -82,7 +82,8 @@ def check_given_up(world: World, action: SetNodesDown, policy: Policy, subnets: 
         return
     for name in action.nodes:
         compute_resource = policy.compute_resources[policy.nodes[name].key]
-        if len(compute_resource.tiers) == 1 or not _is_remembered(world, name):
+        is_stopped = world.table.fleet.is_stopped(compute_resource.key.queue)
+        if len(compute_resource.tiers) == 1 or is_stopped or not _is_remembered(world, name):
             continue
         size = max(1, sum(policy.nodes[node].key == compute_resource.key for node in _job_nodes(world, name)))
         for number in range(len(compute_resource.tiers)):
@@ -100,9 +101,10 @@ def check_waits(world: World, snapshot: Snapshot, plan: Plan, policy: Policy) ->
     for name, placed in policy.nodes.items():
         node, compute_resource = snapshot.nodes[name], policy.compute_resources[placed.key]
         job = next((job for job in snapshot.jobs.values() if name in job.nodes and job.is_configuring), None)
-        is_kept = job is not None and policy.gangs.keeps(len(job.nodes))  # these have bounds of their own
-        if not node.is_powering_up or node.is_down or job is None or is_kept or name in backed | helped:
+        if not node.is_powering_up or node.is_down or job is None or name in backed | helped:
             continue
+        if policy.gangs.keeps(len(job.nodes)) or world.table.fleet.is_stopped(placed.key.queue):
+            continue  # the former have bounds of their own, the latter are not to run
         is_blocked = any(node in backed for node in job.nodes if policy.nodes[node].key == placed.key)
         if not is_blocked and _is_late(world, job, compute_resource, snapshot):
             late[name] = world.late.get(name, 0) + 1
