@@ -222,7 +222,7 @@ def _verdict(standing: _Standing, availability: Availability) -> _Verdict:
     )
     is_final = not may_pass or any(claim.failure is FailureKind.UNKNOWN for claim in parts.refused.values())
     is_short = bool(parts.refused) or not can_ask or bool(standing.since and (parts.lacking or parts.asked_again))
-    if not parts.has_own:
+    if not parts.has_own and not standing.since:
         # nothing has come that would be lost: the job waits only for an answer, or if somewhere else can be asked
         waits = not is_final and (can_ask or bool(parts.asked))
         return _Verdict(waiting=parts.lacking, again=_again(standing)) if waits else _Verdict()
