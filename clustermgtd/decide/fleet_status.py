@@ -44,6 +44,12 @@ class FleetStep:
             return policy
         return replace(policy, nodes={n: p for n, p in policy.nodes.items() if p.key.queue not in self.stopped})
 
+    def stopped_nodes(self, policy: Policy) -> frozenset[NodeName]:
+        """Nodes of stopped queues: they are seen to here, whatever else could be done about them."""
+        if not self.stopped:
+            return frozenset()
+        return frozenset(name for name, placed in policy.nodes.items() if placed.key.queue in self.stopped)
+
 
 def fleet_step(snapshot: Snapshot, policy: Policy) -> FleetStep:
     """How far stops and starts have come, by what is stored about launches, and the partitions to close and open.

@@ -69,7 +69,9 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     since = wanted_since(snapshot, policy)
     gangs = kept_gangs(launches, snapshot, launchable, availability, since)
     elsewhere = asked_elsewhere(launches, snapshot, launchable, availability, since)
-    node_help = help_nodes(launches, snapshot, policy, gangs.waiting | gangs.given_up | elsewhere.waiting)
+    node_help = help_nodes(
+        launches, snapshot, policy, gangs.waiting | gangs.given_up | fleet.stopped_nodes(policy) | elsewhere.waiting
+    )
     leaving = interruptions(launches, snapshot, policy, {n for action in node_help for n in action.nodes})
     blocks = Blocks.of(snapshot, policy)
     handled = nodes_of([*gangs.released, *blocks.power_down, *leaving, *node_help])

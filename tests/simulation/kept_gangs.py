@@ -77,7 +77,11 @@ class Watch:
         """The plan was carried out whole: nobody has waited for too long."""
         claims = _claims(world)
         seen: dict[tuple[JobId, int, NodeName], float] = {}
+        stored = {(short.job, short.restarts) for short in world.table.offerings.short}
         for job in _waiting_jobs(world):
+            has_lost = any(_is_lost(claims[name]) for name in job.nodes if name in claims)
+            if has_lost and (job.id, job.restarts) not in stored:
+                continue  # what it had was lost, and what it has now came after the decision: nothing waited
             for name in job.nodes:
                 key = (job.id, job.restarts, name)
                 if world.slurm.nodes[name].power != "powering-up" or name in world.foreign:
