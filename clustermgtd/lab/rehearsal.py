@@ -187,11 +187,34 @@ def _unreadable(rehearsal: Rehearsal) -> None:
     rehearsal.end(job)
 
 
+def _fleet_stop(rehearsal: Rehearsal) -> None:
+    """The operator stops the cluster under a running job: requeued and run again after a start, or let end first."""
+    stage = rehearsal.stage
+    queue = rehearsal.queue("2 dynamic nodes", lambda q: q.dynamic >= 2)
+    job, _ = rehearsal.running_job(queue, 1, "sleep 15", "--requeue")
+    started = time.monotonic()
+    _fleet(stage, "stop")
+    rehearsal.figures["stop that requeues, s"] = _since(started)
+    rehearsal.expect(not _live(rehearsal), "instances are left after a stop")
+    rehearsal.expect(stage.jobs(job)[0].state == "PENDING", "the job was not requeued")
+    _fleet(stage, "start")
+    stage.wait_for_job(job)
+    rehearsal.wait_until_gone()
+    job, _ = rehearsal.running_job(queue, 1, "sleep 10")
+    started = time.monotonic()
+    _fleet(stage, "stop", "--when-idle")
+    rehearsal.figures["stop that lets a job of 10 s end, s"] = _since(started)
+    rehearsal.expect(stage.jobs(job)[0].state == "COMPLETED", "the job did not end before the stop")
+    rehearsal.expect(not _live(rehearsal), "instances are left after a stop")
+    _fleet(stage, "start")
+
+
 SCENARIOS: Mapping[str, Callable[[Rehearsal], None]] = {
     "spot-warning": _spot_warning,
     "killed-instance": _killed_instance,
     "shortage": _shortage,
     "ec2-unreadable": _unreadable,
+    "fleet-stop": _fleet_stop,
 }
 
 
@@ -334,6 +357,11 @@ def _live(rehearsal: Rehearsal) -> set[str]:
 def _set_capacity(stage: Stage, instance_type: str, capacity: int | None) -> None:
     for zone in stage.ec2()["zones"]:
         stage.control("set-capacity", instance_type=instance_type, zone=zone, market="on-demand", capacity=capacity)
+
+
+def _fleet(stage: Stage, *argv: str) -> None:
+    config = str(stage.folder.path / "cluster.yaml")
+    stage.run("clustermgtctl", "fleet", *argv, "--wait", "--timeout", "90", "--config", config, timeout_s=120.0)
 
 
 def _since(started: float) -> float:
