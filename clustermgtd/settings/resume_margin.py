@@ -22,21 +22,25 @@ class ResumeMargin:
     boot_s: float
     resume_timeout_s: float
     limit: Limit
+    tiers_s: float = 0.0
+    """The longest that a job waits for capacity tiers, all MaxWaitSeconds of a compute resource together."""
     hold_s: float = 0.0
     """How long a job of the queue may wait for its last nodes; 0 if none is so large that it may."""
 
     @property
     def margin_s(self) -> float:
         """Below zero Slurm gives up nodes that were asked for late, or not at all yet."""
-        return self.resume_timeout_s - self.wait_s - self.boot_s
+        return self.resume_timeout_s - self.wait_s - self.tiers_s - self.boot_s
 
     @property
     def text(self) -> str:
         """With the numbers, for people."""
+        tiers = f"its capacity tiers' MaxWaitSeconds are {self.tiers_s:,.0f} s, " if self.tiers_s else ""
+        in_all = self.resume_timeout_s - self.margin_s
         return (
             f"queue {self.queue} can have {self.nodes:,} nodes; EC2's limit ({self.limit.size:,.0f} at once, "
             f"then {self.limit.refill_per_s:g} a second) lets the last one be requested after {self.wait_s:,.0f} s, "
-            f"and it boots in {self.boot_s:,.0f} s: {self.wait_s + self.boot_s:,.0f} s in all, but its ResumeTimeout "
+            f"{tiers}and it boots in {self.boot_s:,.0f} s: {in_all:,.0f} s in all, but its ResumeTimeout "
             f"is {self.resume_timeout_s:,.0f} s, after which Slurm sets nodes DOWN that are still waited for"
         )
 
@@ -63,6 +67,12 @@ def resume_margins(settings: Settings) -> tuple[ResumeMargin, ...]:
     counts: dict[QueueName, int] = {}
     for nodes in settings.nodes:
         counts[nodes.key.queue] = counts.get(nodes.key.queue, 0) + len(nodes.static) + len(nodes.dynamic)
+    waits = {
+        QueueName(queue.name): max(
+            sum(tier.max_wait_s for tier in settings.tiers_of(queue, resource)) for resource in queue.compute_resources
+        )
+        for queue in settings.scheduling.slurm_queues
+    }
     return tuple(
         ResumeMargin(
             queue=queue,
@@ -71,6 +81,7 @@ def resume_margins(settings: Settings) -> tuple[ResumeMargin, ...]:
             boot_s=governor.boot_seconds,
             resume_timeout_s=float(settings.times_of(queue).resume_timeout_seconds or settings.resume_timeout_s),
             limit=limit,
+            tiers_s=waits[queue],
             hold_s=gangs.hold_seconds if gangs.policy.keeps(count) else 0.0,
         )
         for queue, count in counts.items()

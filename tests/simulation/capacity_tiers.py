@@ -163,12 +163,7 @@ def _is_refused(
     but: str = "",
 ) -> bool:
     """Each offering of a tier is banned, or was and is being tried by another launch, perhaps of the same plan."""
-    tried = {
-        offering
-        for launch in (*(one for one in world.table.items.values() if one.is_unresolved), *world.planned)
-        if launch.token != but
-        for offering in launch.request.offerings
-    }
+    tried = {offering for launch in world.planned if launch.token != but for offering in launch.request.offerings}
     for offering in compute_resource.tiers[number].offerings:
         bans = [ban for ban in _bans(world, offering, compute_resource, number, subnets) if ban.count <= size]
         if not any(ban.is_active(world.now) for ban in bans) and not (bans and _is_tried(bans, tried, subnets)):

@@ -232,7 +232,7 @@ class World:
         """As the daemon saw them last."""
         self.subnets_read_at: float | None = None
         self.planned: tuple[Launch, ...] = ()
-        """Launches of the plan that is being carried out, whatever becomes of them."""
+        """Launches under way when the plan that is being carried out was made, its own too, whatever became of them."""
         self.late: dict[NodeName, int] = {}
         """Ticks in a row in which a node should have been asked for and was not."""
         self.crash_rate = rng.choice([0.0, 0.01, 0.05])
@@ -509,7 +509,8 @@ class World:
         if self.decisions % DECIDED_TWICE == 0:
             assert plan == decide(snapshot, policy), "the same snapshot gave two plans"
         daemon.memory, daemon.next_launch = plan.memory, plan.next_launch
-        self.planned = tuple(action.launch for action in plan.actions if isinstance(action, StartLaunch))
+        starts = [action.launch for action in plan.actions if isinstance(action, StartLaunch)]
+        self.planned = (*starts, *(launch for launch in snapshot.launches.values() if launch.is_unresolved))
         for action in plan.actions:
             self._maybe_crash()
             check_fleet_action(self, action, snapshot.fleet)

@@ -24,9 +24,9 @@ from clustermgtd.model.claim import (
 )
 from clustermgtd.model.failure import FailureKind
 from clustermgtd.model.gang import ShortGang
-from clustermgtd.model.ids import JobId, NodeName
+from clustermgtd.model.ids import ComputeResourceName, JobId, NodeName, QueueName
 from clustermgtd.model.offering import Market, Offering
-from clustermgtd.model.offering_memory import OfferingMemory
+from clustermgtd.model.offering_memory import Fall, OfferingMemory
 from tests.contract.aws.builders import a_launch, a_request, launched
 
 text = st.text(alphabet=st.characters(codec="utf-8"), max_size=20)
@@ -104,6 +104,15 @@ def test_jobs_that_came_short_are_remembered_and_an_older_memory_has_none() -> N
     assert decode_offerings(body, 3) == replace(memory, version=3)
     older = json.loads(str(body))
     del older["offerings"]["short"]
+    assert decode_offerings(json.dumps(older, separators=(",", ":")), 3) == OfferingMemory(version=3)
+
+
+def test_falls_are_remembered_and_an_older_memory_has_none() -> None:
+    fall = Fall(QueueName("q1"), ComputeResourceName("c5"), 1, 2, 1_700_000_000.5, 1_700_000_600.5, cause="short")
+    body = encode_offerings(OfferingMemory(falls=(fall,)))
+    assert decode_offerings(body, 3) == OfferingMemory(falls=(fall,), version=3)
+    older = json.loads(str(body))
+    del older["offerings"]["falls"]
     assert decode_offerings(json.dumps(older, separators=(",", ":")), 3) == OfferingMemory(version=3)
 
 

@@ -53,6 +53,13 @@ def test_quotas_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     }
 
 
+def test_prices_are_shown_by_tier(capsys: pytest.CaptureFixture[str]) -> None:
+    first, *_ = said_json(capsys, "prices", str(EXAMPLES / "capacity-tiers.yaml"), "--offline")["compute_resources"]
+    markets = [(offering["tier"], offering["market"]) for offering in first["offerings"]]
+    assert markets[:2] == [(0, "on-demand"), (1, "spot")]
+    assert [tier for tier, _ in markets] == [0, 1, 1, 1, 2, 3, 3]
+
+
 def test_prices_offline_come_from_the_built_in_list(capsys: pytest.CaptureFixture[str]) -> None:
     text = said(capsys, "prices", EXAMPLE, "--offline")
     assert "q1     c5           10     0  c5.xlarge  subnet-0123456789abcdef0  on-demand     0.1700     -  ~" in text

@@ -422,6 +422,33 @@ def test_the_loop_wakes_when_a_ban_ends_and_writes_only_what_changed() -> None:
     play(story)
 
 
+def test_the_loop_wakes_for_a_tier_that_is_waited_for_and_goes_on_to_the_next() -> None:
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        (resource,) = stage.policy.compute_resources.values()
+        (tier,) = resource.tiers
+        spot = Offering(OFFERING.instance_type, OFFERING.subnet, Market.SPOT)
+        first = replace(tier, offerings=(spot,), market=Market.SPOT, max_wait_s=60.0)
+        tiered = replace(resource, tiers=(first, tier))
+        stage.policy = replace(stage.policy, compute_resources={resource.key: tiered})
+        stage.fleet.free[spot] = 0
+        stage.scheduler.submit(2)
+        stage.pass_time(1)
+        for _ in range(3):
+            pause = await stage.tick(group)
+        assert stage.claims() == dict.fromkeys(dynamic(2), ClaimState.LAUNCH_FAILED), "they wait"
+        (ban,) = stage.store.table.offerings.bans
+        assert pause == pytest.approx(min(Pace().waiting_s, ban.until - stage.clock.now()))
+        stage.clock.step(ban.until - stage.clock.now())
+        for _ in range(3):
+            await stage.tick(group)
+        requests = [launch.request for launch in stage.store.table.launches.values()]
+        assert [(request.tier, request.market) for request in requests][-1] == (1, Market.ON_DEMAND)
+        assert [request.tier for request in requests].count(0) == 2, "it was tried once more when its ban had ended"
+        assert not any(node.is_down for node in (await stage.scheduler.view()).nodes.values())
+
+    play(story)
+
+
 def test_what_was_learned_is_stored_before_anything_is_done_about_it() -> None:
     async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
         stage.fleet.free[OFFERING] = 0

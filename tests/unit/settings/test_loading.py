@@ -61,7 +61,12 @@ def test_the_examples_are_accepted(path: Path) -> None:
 
 
 def test_there_are_examples() -> None:
-    assert [path.name for path in EXAMPLES] == ["clustermgtd.yaml", "minimal.yaml", "parallelcluster.yaml"]
+    assert [path.name for path in EXAMPLES] == [
+        "capacity-tiers.yaml",
+        "clustermgtd.yaml",
+        "minimal.yaml",
+        "parallelcluster.yaml",
+    ]
 
 
 TABLE: list[tuple[str, str, str, str]] = [

@@ -47,6 +47,15 @@ def test_buckets_are_ec2s_unless_the_file_says_otherwise() -> None:
     assert limits[BucketName.TERMINATE_REQUESTS] == UNLIMITED
 
 
+def test_the_waits_of_capacity_tiers_count() -> None:
+    tiers = "  CapacityTiers: [{MaxWaitSeconds: 500}, {CapacityType: SPOT, MaxWaitSeconds: 100}]\n"
+    (margin,) = resume_margins(a_cluster(10, f"  ResumeTimeoutSeconds: 700\n{tiers}"))
+    assert (margin.tiers_s, margin.margin_s) == (600, 700 - 600 - 180)
+    (text,) = warnings(a_cluster(10, f"  ResumeTimeoutSeconds: 700\n{tiers}"))
+    for words in ("MaxWaitSeconds are 600 s", "780 s in all", "is 700 s"):
+        assert words in text
+
+
 def test_a_hold_that_slurm_ends_before_its_time_is_warned_of() -> None:
     gangs = "  ResumeTimeoutSeconds: 700\n  Gangs: {KeepAboveNodes: 9, HoldSeconds: 600}\n"
     (text,) = warnings(a_cluster(10, gangs))

@@ -154,6 +154,20 @@ def test_a_requeued_job_is_held_before_slurm_has_filled_the_reason_in(line: str,
     assert parse_jobs(f"{line}\n".encode(), NOW)[JobId(7)].is_held_after_requeue is is_held
 
 
+@pytest.mark.parametrize(
+    ("state", "start_time", "started_at"),
+    [
+        ("CONFIGURING", "1700000000", 1_700_000_000.0),
+        ("RUNNING", "1700000000", 1_700_000_000.0),
+        ("PENDING", "1700000121", 0.0),
+        ("CONFIGURING", "N/A", 0.0),
+    ],
+)
+def test_a_job_began_when_it_got_its_nodes(state: str, start_time: str, started_at: float) -> None:
+    [job] = parse_jobs(f"7|{state}|0|q1|root|physics|1|{start_time}|n1|None\n".encode(), NOW).values()
+    assert job.started_at == started_at
+
+
 def test_a_job_s_account_is_read() -> None:
     [job] = parse_jobs(b"7|PENDING|0|q1|root|physics|1|N/A||None\n", NOW).values()
     assert job.account == "physics"

@@ -15,7 +15,7 @@ from clustermgtd.model.failure import FailureKind
 from clustermgtd.model.ids import InstanceId, InstanceType, NodeName, SubnetId
 from clustermgtd.model.left_alone import LeftAlone
 from clustermgtd.model.offering import Market, Offering
-from clustermgtd.model.offering_memory import Ban, BanScope, OfferingMemory
+from clustermgtd.model.offering_memory import Ban, BanScope, Fall, OfferingMemory
 from clustermgtd.model.snapshot import Memory, Plan
 from clustermgtd.reconcile.observer import LoopObserver
 from clustermgtd.telemetry.loop_metrics import UNSEEN_ENDED_S, LoopMetrics
@@ -144,6 +144,19 @@ def test_bans_and_probes_are_counted_by_what_was_refused(counted: Counted) -> No
     assert counted.value("nodes_held") == 1
     counted.loop.tick_done(a_snapshot(), NOTHING_TO_DO, 0.1)
     assert counted.value("offering_bans", kind="capacity", market="spot", state="active") == 0
+
+
+def test_launches_and_falls_are_counted_by_tier(counted: Counted) -> None:
+    launch = a_launch(a_claim(N1, ClaimState.REQUESTED))
+    lower = replace(launch, request=replace(launch.request, tier=1))
+    fall = Fall(KEY.queue, KEY.name, 1, 1, NOW, NOW + 600)
+    over = replace(fall, tier=2, until=NOW)
+    starts = (StartLaunch(lower, Reason.DEMAND), StartLaunch(launch, Reason.REPLY_LOST))
+    counted.loop.tick_done(a_snapshot(), Plan(starts, Memory(), 1, OfferingMemory(falls=(fall, over))), 0.1)
+    assert counted.value("launches_by_tier_total", queue="q1", tier="1") == 1
+    assert counted.value("launches_by_tier_total", queue="q1", tier="0") is None
+    assert counted.value("compute_resources_fallen", queue="q1", tier="1") == 1
+    assert counted.value("compute_resources_fallen", queue="q1", tier="2") is None
 
 
 def test_nodes_that_are_left_alone_are_counted_by_why(counted: Counted) -> None:
