@@ -46,7 +46,9 @@ class Watch:
     """Jobs, by attempt, with a node that nothing is asked for and not all nodes backed since; as of the decision before
     the first that met it so, because a decision may itself find that a node is refused."""
     decided_at: float = 0.0
-    """The newest decision but the present one."""
+    """The newest decision but one that was carried out whole; what a later one stored before a crash is not older."""
+    newest_at: float = 0.0
+    """The newest that was."""
     refused_at: dict[tuple[JobId, int, NodeName], float] = field(default_factory=dict)
     """Nodes that were refused and not backed since, as of the first decision on it that was carried out whole."""
     noted: set[tuple[JobId, int, NodeName]] = field(default_factory=set)
@@ -71,7 +73,7 @@ class Watch:
             is_short = key in self.short_at or lacks
             if is_short and not all(_is_backed(claims.get(name)) for name in job.nodes):
                 seen[key] = self.short_at.get(key, self.decided_at)
-        self.short_at, self.decided_at = seen, world.now
+        self.short_at = seen
 
     def after_decision(self, world: World) -> None:
         """The plan was carried out whole: nobody has waited for too long."""
@@ -91,6 +93,7 @@ class Watch:
                 if key in self.noted and _is_refused(claims.get(name)):
                     self._check_bounds(world, job, seen[key])
         self.refused_at = seen
+        self.decided_at, self.newest_at = self.newest_at, world.now
 
     def _check_bounds(self, world: World, job: SimJob, since: float) -> None:
         world.counts["gang held"] += 1
