@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Protocol
 
 from clustermgtd.decide.bans import learn
 from clustermgtd.decide.capacity import launches as new_launches
@@ -16,6 +18,7 @@ from clustermgtd.decide.garbage_collection import orphans
 from clustermgtd.decide.holds import holds
 from clustermgtd.decide.interruptions import interruptions
 from clustermgtd.decide.liveness import end_unwanted, help_nodes, still_ending
+from clustermgtd.decide.maintenance import maintenance
 from clustermgtd.decide.offerings import Availability
 from clustermgtd.decide.outcome import settled
 from clustermgtd.decide.requeue import freed, lifts, overtaken
@@ -72,8 +75,10 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     node_help = help_nodes(
         launches, snapshot, policy, gangs.waiting | gangs.given_up | fleet.stopped_nodes(policy) | elsewhere.waiting
     )
-    leaving = interruptions(launches, snapshot, policy, {n for action in node_help for n in action.nodes})
-    blocks = Blocks.of(snapshot, policy)
+    leaving = interruptions(launches, snapshot, policy, _nodes_in(node_help))
+    events = maintenance(launches, snapshot, policy, _nodes_in([*node_help, *leaving]))
+    leaving += events.actions
+    blocks = Blocks.of(snapshot, policy, events.kept)
     handled = nodes_of([*gangs.released, *blocks.power_down, *leaving, *node_help])
     cancelled, stops = stop_nodes(fleet, snapshot, policy, handled=handled)
     power_up = blocks.power_up(static_power_up(launches, snapshot, launchable, availability))
@@ -98,7 +103,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         *([release] if release else []),
         *([power_up] if power_up else []),
     ]
-    way_out = exits(launches, snapshot, policy, {name for action in node_actions for name in action.nodes})
+    way_out = exits(launches, snapshot, policy, _nodes_in(node_actions))
     for instance in garbage:
         ending[instance] = Reason.ORPHAN
 
@@ -111,6 +116,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         *fleet.partitions,
         *hold,
         *gangs.released,
+        *events.reservations,
         *blocks.reservations,
         *blocks.power_down,
         *outside,
@@ -142,6 +148,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         },
         silent_since=way_out.silent_since,
         freed_jobs=waiting | overtaken(hold, snapshot) | freed_now,
+        unexplained_since=events.unexplained_since,
         wanted_since=since,
     )
     return Plan(
@@ -153,8 +160,18 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         gangs.held,
         blocks.statuses,
         fleet.record,
-        shaped.wake_at,
+        min(shaped.wake_at, events.wake_at),
     )
+
+
+class _OfNodes(Protocol):
+    @property
+    def nodes(self) -> tuple[NodeName, ...]: ...
+
+
+def _nodes_in(actions: Iterable[_OfNodes]) -> set[NodeName]:
+    """Every node that is named."""
+    return {name for action in actions for name in action.nodes}
 
 
 def _is_due(launch: Launch, snapshot: Snapshot, policy: Policy) -> bool:

@@ -7,7 +7,7 @@ daemon that comes back finds what is missing and what is left over. Reservations
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from clustermgtd.model.action import (
@@ -72,8 +72,8 @@ class Blocks:
     _phases: Mapping[NodeName, BlockPhase]
 
     @classmethod
-    def of(cls, snapshot: Snapshot, policy: Policy) -> Blocks:
-        """As EC2's newest reading and the clock make them."""
+    def of(cls, snapshot: Snapshot, policy: Policy, kept: Collection[str] = ()) -> Blocks:
+        """As EC2's newest reading and the clock make them. Reservations of ours in `kept` belong to others of ours."""
         members = _members(policy)
         if not members and not snapshot.reservations:
             return cls((), (), (), {})
@@ -91,7 +91,7 @@ class Blocks:
             for id, keys in members.items()
             for key in keys
         )
-        reservations = tuple(_reservations(phases, nodes, snapshot, policy))
+        reservations = tuple(_reservations(phases, nodes, snapshot, policy, kept))
         ordered = sorted(set(statuses), key=lambda status: (status.queue, status.id))
         return cls(tuple(ordered), reservations, tuple(_power_down(of_node, snapshot)), of_node)
 
@@ -152,9 +152,10 @@ def _reservations(
     nodes: Mapping[CapacityReservationId, list[NodeName]],
     snapshot: Snapshot,
     policy: Policy,
+    others: Collection[str],
 ) -> Iterator[SetReservation | DeleteReservation]:
     """What makes Slurm's reservations of ours those that there should be."""
-    kept: set[str] = set()
+    kept = set(others)
     for id, phase in phases.items():
         if phase in _HANDS_OFF:
             kept |= {_before_name(id), _after_name(id)}
@@ -164,7 +165,7 @@ def _reservations(
             continue
         for wanted, reason in _wanted(block, phase, tuple(nodes[id]), snapshot, policy):
             kept.add(wanted.name)
-            if not _is_met(snapshot.reservations.get(wanted.name), wanted, snapshot.now):
+            if not is_met(snapshot.reservations.get(wanted.name), wanted, snapshot.now):
                 yield SetReservation(wanted, reason)
     for name, found in sorted(snapshot.reservations.items()):
         # slurmctld forgets one that has ended by itself, some seconds later
@@ -195,7 +196,7 @@ def _wanted(
     yield Reservation(_after_name(block.id), nodes, starts_at, block.ends_at + AFTER_S), Reason.BLOCK_ENDING
 
 
-def _is_met(found: Reservation | None, wanted: Reservation, now: float) -> bool:
+def is_met(found: Reservation | None, wanted: Reservation, now: float) -> bool:
     """Slurm has what is wanted, up to fractions of seconds; which moment of the past one began is all the same."""
     if found is None or found.nodes != wanted.nodes or abs(found.ends_at - wanted.ends_at) > 1:
         return False

@@ -45,6 +45,8 @@ class Reason(StrEnum):
     """The instance ended without our asking."""
     INTERRUPTION = "interruption"
     """EC2 announced that it takes the instance."""
+    MAINTENANCE = "maintenance"
+    """EC2 announced that it works on the instance at a known time."""
     REBALANCE = "rebalance"
     """EC2 advises to replace the spot instance, and the site follows it."""
     INSTANCE_STOPPED = "instance-stopped"

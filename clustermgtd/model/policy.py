@@ -153,6 +153,11 @@ class Policy:
     has_interruption_hook: bool = False
     """Node agents run a program of the site's when their instance is taken."""
     rebalance: RebalancePolicy = RebalancePolicy.IGNORE
+    maintenance_lead_s: float = 1800.0
+    """From so long before a scheduled event no job may run on the instance's node."""
+    maintenance_forget_s: float = 180.0
+    """A reservation whose event is not told of any more goes after this time; must exceed the time between two readings
+    of EC2's status."""
     blocks: BlockPolicy = BlockPolicy()
     job_tags: tuple[JobTag, ...] = ()
     """Facts about jobs that their instances are tagged with."""

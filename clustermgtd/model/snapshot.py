@@ -44,6 +44,8 @@ class Memory:
     """First observation of a node as not responding without an instance of ours."""
     freed_jobs: Mapping[JobId, tuple[NodeName, ...]] = field(default_factory=dict)
     """Jobs that lost a node by our hand, with their allocation then."""
+    unexplained_since: Mapping[str, float] = field(default_factory=dict)
+    """First observation of a maintenance reservation of ours whose event is not known."""
     wanted_since: Mapping[NodeName, float] = field(default_factory=dict)
     """First observation in which Slurm powered a node up that may wait for a capacity tier."""
 
@@ -78,7 +80,8 @@ class Snapshot:
     blocks: BlockReading = BlockReading()
     """The newest reading of the policy's capacity blocks; may be some minutes old."""
     reservations: Mapping[str, Reservation] = field(default_factory=dict)
-    """Slurm's, everybody's, by name; not read, and so empty, where there is no block and nothing of ours left."""
+    """Slurm's, everybody's, by name; not read, and so empty, where there is neither a block nor a scheduled event, and
+    nothing of ours left."""
     node_reports: Mapping[InstanceId, NodeReport] = field(default_factory=dict)
     """What agents told, as far as it was read; some seconds old, and of instances too that `instances` lacks. Whoever
     reaches a node's permissions can write any of them."""
@@ -106,4 +109,5 @@ class Plan:
     fleet: FleetRecord = FleetRecord()
     """What is known about stops and starts after this decision; among the actions is its record if it changed."""
     wake_at: float = float("inf")
-    """Epoch seconds at which some demand has waited long enough for a capacity tier."""
+    """Epoch seconds at which the clock alone makes something due: a demand has waited long enough for a capacity tier,
+    or an instance's maintenance comes near."""

@@ -16,6 +16,7 @@ from clustermgtd.model.claim import ClaimState
 from clustermgtd.model.hostlist import fold
 from clustermgtd.model.ids import InstanceId, SubnetId
 from clustermgtd.model.node_report import NodeReport
+from clustermgtd.model.notice import NoticeKind, Notices
 from clustermgtd.model.offering import Subnet
 from clustermgtd.model.policy import Policy
 from clustermgtd.model.reservation import Reservation
@@ -173,7 +174,8 @@ class Loop:
         fleet = await self._ledger.read_fleet()
         view = await self._scheduler.view()
         launches = self._ledger.launches
-        reservations = await self._reservations(policy)
+        notices = self.notices.view(instances, launches)
+        reservations = await self._reservations(policy, notices)
         partitions = {} if fleet.is_settled else await self._scheduler.partitions()
         return Snapshot(
             now=self._clock.now(),
@@ -188,7 +190,7 @@ class Loop:
             memory=self.memory,
             offerings=self._ledger.offerings,
             subnets=self.subnets(),
-            notices=self.notices.view(instances, launches),
+            notices=notices,
             blocks=self.blocks(),
             reservations=reservations,
             node_reports=self.node_reports(),
@@ -196,12 +198,15 @@ class Loop:
             partitions=partitions,
         )
 
-    async def _reservations(self, policy: Policy) -> Mapping[str, Reservation]:
-        """Slurm's, as long as one of them may be ours: a cluster without capacity blocks does not pay for the look."""
-        if not policy.blocks.of and not self._has_reservations:
+    async def _reservations(self, policy: Policy, notices: Notices) -> Mapping[str, Reservation]:
+        """Slurm's, as long as one of them may be ours: a cluster that needs none does not pay for the look."""
+        is_needed = bool(policy.blocks.of) or any(
+            notice.kind is NoticeKind.SCHEDULED_EVENT for told in notices.values() for notice in told
+        )
+        if not is_needed and not self._has_reservations:
             return {}
         found = await self._scheduler.reservations()
-        self._has_reservations = bool(policy.blocks.of) or any(one.is_ours for one in found.values())
+        self._has_reservations = is_needed or any(one.is_ours for one in found.values())
         return found
 
     def _pause(self, snapshot: Snapshot, plan: Plan, pace: Pace) -> float:

@@ -164,6 +164,9 @@ class Interruptions(Section):
     """A node's jobs are requeued this long before its instance ends, seconds, or at once if the warning leaves less.
     Until then the node only drains, so that a job may finish or write a checkpoint; 120 is at once for spot
     instances. A node whose `NodeAgent.InterruptionHook` is not done is waited for, up to 10 seconds before the end."""
+    maintenance_lead_minutes: Annotated[float, Field(ge=0, le=10_080)] = 30.0
+    """Before a scheduled event of EC2 from when on no job may run on the instance's node, minutes: a Slurm reservation
+    keeps new jobs from running into it, and whoever still runs is on a draining node. Idle nodes leave at once."""
     rebalance: Annotated[RebalancePolicy, Field(strict=False)] = RebalancePolicy.IGNORE
     """What follows from EC2's advice that a spot instance is at elevated risk: `ignore`; `drain-idle` powers idle nodes
     down; `replace` also drains busy ones, so that they power down when their jobs have ended."""

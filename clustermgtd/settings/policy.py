@@ -66,6 +66,8 @@ def build_policy(settings: Settings, templates: Mapping[TemplateKey, LaunchTempl
         interruption_lead_s=own.interruptions.lead_seconds,
         has_interruption_hook=own.node_agent.interruption_hook is not None,
         rebalance=own.interruptions.rebalance,
+        maintenance_lead_s=own.interruptions.maintenance_lead_minutes * 60.0,
+        maintenance_forget_s=2 * own.events.status_seconds + 60.0,
         job_tags=own.job_tags,
         gangs=own.gangs.policy,
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from clustermgtd.decide.maintenance import PREFIX
 from clustermgtd.lab.ec2.records import CAPACITY_BLOCK, LaunchData, TemplateRef
 from clustermgtd.lab.ec2.scenario import ReservationSpec
 from clustermgtd.model.action import PowerDownNodes, Reason
@@ -173,7 +174,7 @@ class BlockWorld:
             wanted.add(f"{OWN_PREFIX}{ID}-after")
             if world.now < self.spec.starts_at:
                 wanted.add(f"{OWN_PREFIX}{ID}-before")
-        found = set(world.slurm.reservations)
+        found = {name for name in world.slurm.reservations if not name.startswith(PREFIX)}
         return [f"reservations {sorted(found)} instead of {sorted(wanted)}"] if found != wanted else []
 
 

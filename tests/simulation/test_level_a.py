@@ -59,7 +59,8 @@ def test_the_seeds_meet_what_they_are_there_for() -> None:
     wanted = {"StartLaunch", "TerminateInstances", "SetNodesDown", "LiftRequeueHold", "ReturnNodesToService"}
     wanted |= {"RecordOfferings", "HoldNodes", "ReleaseNodes", "probe", "top-up", "gang held", "gang released"}
     wanted |= {"crash in a plan", "PowerUpNodes", "PowerDownNodes", "rival", "incomplete gang"}
-    wanted |= {"refused replay of a lost call"}
+    wanted |= {"refused replay of a lost call", "announced by an agent"}
+    wanted |= {"maintenance reserved", "maintenance planned", "maintenance drained"}
     assert wanted <= set(counts), wanted - set(counts)
 
 

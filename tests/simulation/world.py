@@ -56,6 +56,7 @@ from clustermgtd.model.ids import (
 from clustermgtd.model.instance import Instance
 from clustermgtd.model.job import JobTag
 from clustermgtd.model.node import HOLD_MARK, REASON_PREFIX
+from clustermgtd.model.notice import Notices
 from clustermgtd.model.offering import Market, Offering, Subnet
 from clustermgtd.model.offering_memory import OfferingMemory
 from clustermgtd.model.partition import PartitionState
@@ -92,6 +93,7 @@ from tests.simulation.fleet_operators import (
 from tests.simulation.invariants import check_after_step, check_gangs, check_node_update, check_termination
 from tests.simulation.kept_gangs import GANG_BUGS, Watch, gang_policy
 from tests.simulation.price_market import PriceMarket
+from tests.simulation.scheduled_events import ScheduledEvents
 from tests.simulation.shortages import ban_policy, check_launch, chosen_subnets, read_subnets, region_subnets
 from tests.simulation.slurm_model import SimNode, SimSlurm
 from tests.simulation.table import Table
@@ -110,6 +112,7 @@ BUGS = frozenset(
         "wait-starts-anew",
         "refusals-believed",
         "warnings-ignored",
+        "events-ignored",
         *GANG_BUGS,
         "blocks-ignored",
     }
@@ -124,7 +127,7 @@ TROUBLE = (
     *("kill", "spot", "stop", "drain", "down", "force", "power-up", "reconfigure", "cancel"),
     *("capacity", "prices", "configuration", "rebalance"),
 )
-TROUBLE += FLEET_TROUBLE
+TROUBLE += (*FLEET_TROUBLE, "event")
 
 
 _RESERVATIONS: tuple[dict[str, ReservationSpec], ...] = (
@@ -209,7 +212,9 @@ class World:
             now=self.now,
         )
         self.announcements = Announcements(seed)
-        self.policy = self.blocks.policy(self._policy())
+        self.events = ScheduledEvents(seed)
+        self.events.is_ignored = "events-ignored" in bugs
+        self.policy = self.events.policy(self.blocks.policy(self._policy()))
         for node, placed in self.policy.nodes.items():
             self.slurm.nodes[node] = SimNode(node, placed.key.queue, placed.is_static)
             self.slurm.partitions[placed.key.queue] = PartitionState.UP
@@ -337,6 +342,7 @@ class World:
     def pass_to(self, now: float) -> None:
         """What EC2, the instances and Slurm do until `now`."""
         self.now = now
+        self.events.pass_time(self)
         events = self.cloud.advance(self.now)
         self.announcements.hear(events, self)
         for event in events:
@@ -423,6 +429,8 @@ class World:
             self.market.move(self.now)
         elif kind == "rebalance":
             self.announcements.trouble(self)
+        elif kind == "event":
+            self.events.trouble(self)
         elif kind in FLEET_TROUBLE:
             fleet_trouble(self, kind)
 
@@ -433,6 +441,7 @@ class World:
         """A fresh process: what it knows is what the table knows."""
         self.daemon = Daemon(self.table.begin_term(), self.table.open_launches(), self.table.offerings)
         self.blocks.forget_reading()
+        self.events.start_daemon(self)
 
     # the daemon
 
@@ -493,7 +502,7 @@ class World:
             memory=daemon.memory,
             offerings=replace(daemon.offerings, bans=()) if "bans-ignored" in self.bugs else daemon.offerings,
             subnets=self.subnets(),
-            notices={} if "warnings-ignored" in self.bugs else self.announcements.notices(self),
+            notices=self.notices(),
             blocks=self.blocks.reading(self),
             reservations=shown_reservations(self),
             fleet=self.table.fleet,
@@ -526,9 +535,15 @@ class World:
                 daemon.is_stale = True
                 return None
         self.announcements.check(self)
+        self.events.check(snapshot, self)
         self.watch.after_decision(self)
         check_waits(self, snapshot, plan, self.market.policy(self.policy))
         return plan
+
+    def notices(self) -> Notices:
+        """What the daemon knows of EC2's announcements."""
+        told = {} if "warnings-ignored" in self.bugs else self.announcements.notices(self)
+        return self.events.added_to(told, self)
 
     def _planted(self, policy: Policy) -> Policy:
         if "tiers-ignored" in self.bugs:
@@ -624,6 +639,7 @@ class World:
                     self.slurm.return_to_service(name)
             case SetReservation(reservation):
                 self.blocks.check_name(reservation.name)
+                self.events.check_reservation(reservation, self)
                 self.slurm.reserve(reservation)
             case DeleteReservation(name):
                 self.blocks.check_name(name)
@@ -774,6 +790,7 @@ class World:
             *(f"{n.name} is {n.power}" for n in nodes if n.name in static and n.power != "up"),
             *(f"{n.name} is {n.power}" for n in nodes if n.name not in static and n.power != "down"),
             *self.blocks.unsettled(self),
+            *self.events.unsettled(self),
             *([f"{len(live)} live instances for {len(static)} static nodes"] if len(live) != len(static) else []),
             *(
                 f"claim of {c.node} is {c.state}"

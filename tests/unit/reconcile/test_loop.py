@@ -21,6 +21,7 @@ from clustermgtd.model.action import Action
 from clustermgtd.model.capacity_block import BlockReading, BlockState, CapacityBlock
 from clustermgtd.model.claim import ClaimState, Launch, LaunchResult
 from clustermgtd.model.ids import CapacityReservationId, InstanceType, NodeName, SubnetId
+from clustermgtd.model.notice import Notice, NoticeKind, NoticeSource
 from clustermgtd.model.offering import Market, Offering
 from clustermgtd.model.policy import BlockPolicy, Policy
 from clustermgtd.model.reservation import Reservation
@@ -518,6 +519,28 @@ def test_reservations_are_read_once_at_the_start_and_then_only_for_capacity_bloc
         for _ in range(3):
             await stage.tick(group)
         assert reads == 4
+
+    play(story)
+
+
+def test_reservations_are_read_while_an_instance_has_a_scheduled_event() -> None:
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        stage.scheduler.submit(1, seconds=5000)
+        stage.pass_time(1)
+        await stage.tick(group)
+        stage.scheduler.boot("q1-dy-c5-1")
+        stage.pass_time(1)
+        await stage.tick(group)
+        (instance,) = {claim.instance for launch in stage.store.table.launches.values() for claim in launch.claims}
+        at = stage.clock.now() + 86_400.0
+        notice = Notice("e-1", NoticeKind.SCHEDULED_EVENT, 1.0, NoticeSource.QUEUE, (instance,), effective_at=at)
+        stage.loop.notices.offer([notice], lambda: None)
+        await stage.tick(group)
+        assert set(await stage.scheduler.reservations()) == {f"clustermgtd-maintenance-{instance}"}
+        stage.loop.notices.offer([replace(notice, is_over=True)], lambda: None)
+        stage.policy = replace(stage.policy, maintenance_forget_s=0.0)
+        await stage.tick(group)
+        assert set(await stage.scheduler.reservations()) == set()
 
     play(story)
 
