@@ -86,9 +86,15 @@ def check_given_up(world: World, action: SetNodesDown, policy: Policy, subnets: 
         if len(compute_resource.tiers) == 1 or is_stopped or not _is_remembered(world, name):
             continue
         size = max(1, sum(policy.nodes[node].key == compute_resource.key for node in _job_nodes(world, name)))
-        for number in range(len(compute_resource.tiers)):
-            is_refused = _is_refused(world, compute_resource, number, size, subnets)
-            assert is_refused, f"{name} is given up for {action.reason} though tier {number} has some for {size}"
+        scopes = [compute_resource]
+        job = world.slurm.nodes[name].job
+        if job is not None and policy.gangs.keeps(len(world.slurm.jobs[job].nodes)):  # it may be bound to a zone
+            scopes += [_in_zone(compute_resource, offering, subnets) for offering in compute_resource.offerings]
+        is_refused = any(
+            all(_is_refused(world, scope, number, size, subnets) for number in range(len(scope.tiers)))
+            for scope in scopes
+        )
+        assert is_refused, f"{name} is given up for {action.reason} though some tier has some for {size}"
 
 
 def check_waits(world: World, snapshot: Snapshot, plan: Plan, policy: Policy) -> None:
