@@ -119,6 +119,8 @@ BUGS = frozenset(
 )
 """Mistakes that can be planted to see the simulation catch them."""
 
+QUIET_S = 30.0
+"""The loop's own pause after a tick without an action."""
 DECIDED_TWICE = 10
 """Each so-many-th decision is made a second time: `decide` may import nothing that could make it differ, so this is
 about a value that it would change in place, which shows in any run."""
@@ -742,8 +744,9 @@ class World:
             self._stop_for_good()
         start_everything(self)
         quiet = 0
+        plan: Plan | None = None
         for _ in range(rounds_max):
-            self.pass_time(15.0)
+            self.pass_time(15.0 if plan is None or plan.actions else QUIET_S)
             assert self.daemon is not None
             plan = self.tick(self.daemon)
             check_after_step(self)
