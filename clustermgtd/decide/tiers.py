@@ -92,15 +92,16 @@ def asked_elsewhere(
 def _demands(launch: Launch, snapshot: Snapshot) -> Iterator[tuple[tuple[NodeName, ...], int, Job | None]]:
     """Nodes of a launch that are of use together only, how many instances at once that takes, and their job.
 
-    Jobs that keep what arrived are seen to in `decide.gangs`.
+    Nodes that the job lost while they power up are of use one by one: Slurm may have given them to others. Jobs that
+    keep what arrived are seen to in `decide.gangs`.
     """
     of_jobs = {node for gang in launch.gangs for node in gang.nodes}
     for gang in (gang for gang in launch.gangs if not gang.is_kept):
         job = snapshot.jobs.get(gang.job)
-        if gang.takes_part:
-            yield from (((node,), 1, job) for node in gang.nodes)
-        else:
-            yield gang.nodes, len(gang.nodes), job
+        together = () if gang.takes_part or job is None else tuple(node for node in gang.nodes if node in job.nodes)
+        if together:
+            yield together, len(together), job
+        yield from (((node,), 1, job) for node in gang.nodes if node not in together)
     yield from (((claim.node,), 1, None) for claim in launch.claims if claim.node not in of_jobs)
 
 

@@ -111,6 +111,8 @@ def check_waits(world: World, snapshot: Snapshot, plan: Plan, policy: Policy) ->
             continue
         if policy.gangs.keeps(len(job.nodes)) or world.table.fleet.is_stopped(placed.key.queue):
             continue  # the former have bounds of their own, the latter are not to run
+        if compute_resource.tiers[0].market is Market.CAPACITY_BLOCK:
+            continue  # asked for once EC2 was seen to say that the block has begun
         is_blocked = any(node in backed for node in job.nodes if policy.nodes[node].key == placed.key)
         if not is_blocked and _is_late(world, job, compute_resource, snapshot):
             late[name] = world.late.get(name, 0) + 1
