@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,15 +23,18 @@ from clustermgtd.errors import ClustermgtdError
 from clustermgtd.model.fleet_status import CLUSTER, FleetRecord, FleetStatus, ScopeStatus, StopOptions, requested
 from clustermgtd.model.hostlist import fold
 from clustermgtd.model.ids import QueueName
+from clustermgtd.model.safeguards import Safeguards
 from clustermgtd.settings import Settings, SettingsError, load
 from resume_suspend import wire
 from resume_suspend.client import NotDeliveredError, hand_over
 
 if TYPE_CHECKING:
     from clustermgtd.adapters.aws.fleet_item import FleetRequests
+    from clustermgtd.adapters.aws.session import AwsSession
 
 DEFAULT_CONFIG = Path("/etc/clustermgtd/cluster.yaml")
 WAIT_S = 1800.0
+CONFIRMED_S = 600.0
 _POLL_S = 2.0
 _RESTING = (FleetStatus.RUNNING, FleetStatus.STOPPED, FleetStatus.PROTECTED)
 _WAKE_DEADLINE_S = 2.0
@@ -46,6 +50,7 @@ examples:
   clustermgtctl fleet status
   clustermgtctl fleet stop --queue q1 --when-idle --wait
   clustermgtctl fleet start --queue q1
+  clustermgtctl fleet confirm-terminations
 
 exit status: 0, 1 if the request is refused or could not be written, 2 for a wrong command line""",
 )
@@ -91,16 +96,39 @@ examples:
 exit status: 0, 1 if the request is refused, could not be written or was not done in time, 2 for a wrong
 command line""",
 )
+_CONFIRM_HELP = Help(
+    name="confirm-terminations",
+    summary="let terminations happen that the daemon holds back",
+    description="""\
+The daemon holds back terminations that it concludes itself (instances that EC2 does not show, that do not
+respond, that nobody claims) when they are more than Clustermgtd.Termination allows: a wrong observation
+would end what works. Look at `clustermgtctl fleet status` and EC2 first. For ten minutes no limit counts.""",
+    examples="""\
+examples:
+  clustermgtctl fleet status
+  clustermgtctl fleet confirm-terminations
+
+exit status: 0, 1 if nothing is held back or the word could not be written, 2 for a wrong command line""",
+)
 
 
 def register(subparsers: Subparsers) -> None:
     kinds = add_parser(subparsers, _HELP).add_subparsers(title="requests", metavar="WHAT", required=True)
-    for text, run in ((_STATUS_HELP, _status), (_STOP_HELP, _stop), (_START_HELP, _start)):
+    subcommands = (
+        (_STATUS_HELP, _status),
+        (_STOP_HELP, _stop),
+        (_START_HELP, _start),
+        (_CONFIRM_HELP, _confirm),
+    )
+    for text, run in subcommands:
         parser = add_parser(kinds, text)
         parser.add_argument("--config", metavar="PATH", type=Path, default=DEFAULT_CONFIG, help="default: %(default)s")
-        parser.add_argument("--queue", metavar="QUEUE", default=CLUSTER, help="only this queue; default: the cluster")
+        if text is _CONFIRM_HELP:
+            parser.set_defaults(queue=CLUSTER)
+        else:
+            parser.add_argument("--queue", default=CLUSTER, help="only this queue; default: the cluster")
         parser.add_argument("--output", choices=["table", "json"], default="table", help="default: %(default)s")
-        if text is not _STATUS_HELP:
+        if text in (_STOP_HELP, _START_HELP):
             parser.add_argument(
                 "--wait", action="store_true", help="return when it is done; progress on standard error"
             )
@@ -128,6 +156,18 @@ def _stop(arguments: argparse.Namespace) -> int:
 
 def _start(arguments: argparse.Namespace) -> int:
     return _ask(arguments, FleetStatus.START_REQUESTED, StopOptions(), FleetStatus.RUNNING)
+
+
+def _confirm(arguments: argparse.Namespace) -> int:
+    async def confirm(requests: FleetRequests, settings: Settings) -> FleetRecord:
+        if not (await requests.safeguards()).held_back:
+            raise ClustermgtdError("no termination is held back")
+        until = time.time() + CONFIRMED_S
+        record = await requests.change(lambda before: replace(before, confirmed_until=until))
+        await asyncio.to_thread(_wake, settings, CLUSTER)
+        return record
+
+    return _run(arguments, confirm)
 
 
 def _ask(arguments: argparse.Namespace, status: FleetStatus, options: StopOptions, done: FleetStatus) -> int:
@@ -194,25 +234,35 @@ def _run(arguments: argparse.Namespace, act: Callable[[FleetRequests, Settings],
         print(f"{arguments.config} has no queue {arguments.queue}: {', '.join(queues)}", file=sys.stderr)
         return Exit.FAILED
     try:
-        record = asyncio.run(_with_requests(settings, act))
+        record, safeguards = asyncio.run(_with_requests(settings, act))
     except ClustermgtdError as error:
         print(error, file=sys.stderr)
         return Exit.FAILED
     if arguments.output == "json":
-        print(json.dumps(_as_json(settings, record, queues, arguments.queue), indent=2))
+        answer = _as_json(settings, record, queues, arguments.queue) | {"held_back": _held_back(safeguards)}
+        print(json.dumps(answer, indent=2))
     else:
         print(table(("QUEUE", "STATUS", "SINCE", "BY", "JOBS"), _rows(record, queues, arguments.queue)))
+        for held in safeguards.held_back:
+            print(f"{held.count} terminations in queue {held.queue or UNKNOWN} are held back: {held.reason}")
     return Exit.OK
 
 
 async def _with_requests(
     settings: Settings, act: Callable[[FleetRequests, Settings], Awaitable[FleetRecord]]
-) -> FleetRecord:
+) -> tuple[FleetRecord, Safeguards]:
+    """What `act` returns, and what is held back."""
     from clustermgtd.adapters.aws.fleet_item import FleetRequests
 
-    return await with_session(
-        settings, lambda session: act(FleetRequests(session, settings.clustermgtd.table_name), settings)
-    )
+    async def read(session: AwsSession) -> tuple[FleetRecord, Safeguards]:
+        requests = FleetRequests(session, settings.clustermgtd.table_name)
+        return await act(requests, settings), await requests.safeguards()
+
+    return await with_session(settings, read)
+
+
+def _held_back(safeguards: Safeguards) -> list[dict[str, Any]]:
+    return [{"queue": held.queue, "reason": held.reason, "count": held.count} for held in safeguards.held_back]
 
 
 def _as_json(settings: Settings, record: FleetRecord, queues: list[QueueName], queue: QueueName) -> dict[str, Any]:

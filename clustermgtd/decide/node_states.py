@@ -17,6 +17,7 @@ from clustermgtd.model.action import (
     PowerUpNodes,
     RecordLaunch,
     RecordOfferings,
+    RecordSafeguards,
     ReleaseNodes,
     ReturnNodesToService,
     SetNodesDown,
@@ -161,7 +162,11 @@ def _rows(state: SeenState, claim: ClaimState | None, *, says_alone: bool) -> tu
 
 def _outcome(cell: Cell, *, says_alone: bool) -> str:
     decided = plan(cell)
-    texts = [_text(action) for action in decided.actions if not isinstance(action, RecordLaunch | RecordOfferings)]
+    texts = [
+        _text(action)
+        for action in decided.actions
+        if not isinstance(action, RecordLaunch | RecordOfferings | RecordSafeguards)
+    ]
     after = claim_after(cell, decided)
     if after is not cell.claim and after is not None:
         texts.append(f"→ `{after}`")

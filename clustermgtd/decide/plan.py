@@ -24,6 +24,7 @@ from clustermgtd.decide.outcome import settled
 from clustermgtd.decide.requeue import freed, lifts, overtaken
 from clustermgtd.decide.reservations import Blocks
 from clustermgtd.decide.sync import is_awaited, missing_since, sync
+from clustermgtd.decide.termination_guard import TerminationGuard
 from clustermgtd.decide.tiers import asked_elsewhere, wanted_since
 from clustermgtd.decide.waiting import withdrawals
 from clustermgtd.model.action import (
@@ -50,13 +51,15 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     that the next observation completes. An unchanged world in a settled state gives an empty plan.
     """
     missing = missing_since(snapshot)
+    guard = TerminationGuard(snapshot, policy)
+    believed = guard.missing(missing)
     launches: dict[LaunchToken, Launch] = {}
     ending: dict[InstanceId, Reason] = {}
     for token, stored in sorted(snapshot.launches.items()):
         if token in snapshot.in_flight:
             launches[token] = stored
             continue
-        observed = sync(settled(stored, snapshot, policy), snapshot, policy, missing)
+        observed = sync(settled(stored, snapshot, policy), snapshot, policy, believed)
         launch, reasons = end_unwanted(observed, snapshot, policy)
         launches[token] = launch
         ending |= reasons
@@ -72,10 +75,9 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     since = wanted_since(snapshot, policy)
     gangs = kept_gangs(launches, snapshot, launchable, availability, since)
     elsewhere = asked_elsewhere(launches, snapshot, launchable, availability, since)
-    node_help = help_nodes(
-        launches, snapshot, policy, gangs.waiting | gangs.given_up | fleet.stopped_nodes(policy) | elsewhere.waiting
-    )
-    leaving = interruptions(launches, snapshot, policy, _nodes_in(node_help))
+    spared = gangs.waiting | gangs.given_up | elsewhere.waiting | fleet.stopped_nodes(policy)
+    node_help = guard.nodes(help_nodes(launches, snapshot, policy, spared))
+    leaving = guard.nodes(interruptions(launches, snapshot, policy, _nodes_in(node_help)))
     events = maintenance(launches, snapshot, policy, _nodes_in([*node_help, *leaving]))
     leaving += events.actions
     blocks = Blocks.of(snapshot, policy, events.kept)
@@ -104,12 +106,14 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         *([power_up] if power_up else []),
     ]
     way_out = exits(launches, snapshot, policy, _nodes_in(node_actions))
-    for instance in garbage:
+    exits_now = guard.nodes(way_out.actions)
+    for instance in guard.orphans(garbage):
         ending[instance] = Reason.ORPHAN
 
     actions: list[Action] = [
         *([RecordOfferings(offerings)] if offerings is not snapshot.offerings else []),
         *fleet.record_action(snapshot),
+        *guard.record_action(),
         *(RecordLaunch(launch) for token, launch in launches.items() if launch is not snapshot.launches[launch.token]),
         *_terminations(ending, policy),
         *withdrawals(snapshot, fleet.stopped),
@@ -125,7 +129,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         *node_help,
         *cancelled,
         *stops,
-        *way_out.actions,
+        *exits_now,
         *([release] if release else []),
         *lift,
         *(
@@ -156,11 +160,12 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         memory,
         snapshot.next_launch + len(shaped.starts),
         offerings,
-        way_out.left_alone,
-        gangs.held,
-        blocks.statuses,
-        fleet.record,
-        min(shaped.wake_at, events.wake_at),
+        left_alone=way_out.left_alone,
+        gangs=gangs.held,
+        blocks=blocks.statuses,
+        fleet=fleet.record,
+        wake_at=min(shaped.wake_at, events.wake_at),
+        safeguards=guard.outcome(),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -10,6 +11,7 @@ from clustermgtd.model.fleet_status import FleetRecord
 from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName, QueueName
 from clustermgtd.model.offering_memory import OfferingMemory
 from clustermgtd.model.reservation import Reservation
+from clustermgtd.model.safeguards import Safeguards
 
 
 class Reason(StrEnum):
@@ -43,6 +45,8 @@ class Reason(StrEnum):
     """The instance came for a job that gets all of its nodes or none, and others of them did not come."""
     INSTANCE_LOST = "instance-lost"
     """The instance ended without our asking."""
+    INSTANCE_MISSING = "instance-missing"
+    """EC2 has not shown the instance for longer than its reads may lag."""
     INTERRUPTION = "interruption"
     """EC2 announced that it takes the instance."""
     MAINTENANCE = "maintenance"
@@ -77,6 +81,37 @@ class Reason(StrEnum):
     """An operator started the cluster or the queue."""
 
 
+INVOLUNTARY: Mapping[Reason, bool] = {
+    # Slurm asked for it, or nobody can use the instance
+    Reason.POWER_DOWN: False,
+    Reason.POWER_CYCLE: False,
+    Reason.NODE_GIVEN_UP: False,
+    Reason.RESUME_TIMEOUT: False,
+    Reason.JOB_INCOMPLETE: False,
+    Reason.LAUNCH_FAILED: False,
+    Reason.NO_CAPACITY: False,
+    Reason.HOLD_OVER: False,
+    Reason.MARK_LIFTED: False,
+    # an operator or the configuration asked for it
+    Reason.FLEET_STOP: False,
+    Reason.BLOCK_INACTIVE: False,
+    Reason.BLOCK_ENDING: False,
+    # EC2 ended it, or says that it will: nothing is saved by waiting
+    Reason.INSTANCE_LOST: False,
+    Reason.INSTANCE_STOPPED: False,
+    Reason.INTERRUPTION: False,
+    Reason.MAINTENANCE: False,
+    # concluded from what is not seen, or from symptoms: a wrong observation would end what works
+    Reason.INSTANCE_MISSING: True,
+    Reason.NOT_RESPONDING: True,
+    Reason.UNREACHABLE: True,
+    Reason.UNHEALTHY: True,
+    Reason.REBALANCE: True,
+    Reason.ORPHAN: True,
+}
+"""For every reason with which an instance may end, or a node with an instance may go: is it involuntary?"""
+
+
 @dataclass(frozen=True, slots=True)
 class RecordOfferings:
     """Store what was learned about offerings."""
@@ -89,6 +124,13 @@ class RecordFleet:
     """Store how far the cluster and its queues have come, and which partitions are closed by us."""
 
     record: FleetRecord
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSafeguards:
+    """Store what is held back, and what was not, before it is done."""
+
+    safeguards: Safeguards
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +282,7 @@ class CancelJobs:
 Action = (
     RecordOfferings
     | RecordFleet
+    | RecordSafeguards
     | RecordLaunch
     | StartLaunch
     | WithdrawLaunch

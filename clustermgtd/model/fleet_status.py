@@ -100,6 +100,8 @@ class FleetRecord:
     """Sorted by queue, the cluster first; one that is not listed runs."""
     closed: tuple[QueueName, ...] = ()
     """Partitions that we closed or are about to close, sorted: no others are ever opened by us."""
+    confirmed_until: float = 0.0
+    """Epoch seconds until which involuntary terminations know no limit, because an operator looked at them."""
     version: int = 0
     """The stored version this value was read from; 0 is not stored yet."""
 

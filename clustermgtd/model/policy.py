@@ -12,6 +12,7 @@ from clustermgtd.model.ids import CapacityReservationId, ComputeResourceName, No
 from clustermgtd.model.job import JobTag
 from clustermgtd.model.offering import Market, Offering
 from clustermgtd.model.price import Prices
+from clustermgtd.model.safeguards import TerminationPolicy
 
 TIERS_MAX = 8
 """Capacity tiers of one compute resource."""
@@ -158,6 +159,7 @@ class Policy:
     maintenance_forget_s: float = 180.0
     """A reservation whose event is not told of any more goes after this time; must exceed the time between two readings
     of EC2's status."""
+    terminations: TerminationPolicy = TerminationPolicy()
     blocks: BlockPolicy = BlockPolicy()
     job_tags: tuple[JobTag, ...] = ()
     """Facts about jobs that their instances are tagged with."""

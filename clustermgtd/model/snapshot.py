@@ -21,6 +21,7 @@ from clustermgtd.model.offering import Subnet
 from clustermgtd.model.offering_memory import OfferingMemory
 from clustermgtd.model.partition import PartitionState
 from clustermgtd.model.reservation import Reservation
+from clustermgtd.model.safeguards import Safeguards
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,8 @@ class Snapshot:
     reaches a node's permissions can write any of them."""
     fleet: FleetRecord = FleetRecord()
     """As stored: what operators asked for."""
+    safeguards: Safeguards = Safeguards()
+    """As stored."""
     partitions: Mapping[QueueName, PartitionState] = field(default_factory=dict)
     """All of them, or none while `fleet` is settled."""
 
@@ -111,3 +114,5 @@ class Plan:
     wake_at: float = float("inf")
     """Epoch seconds at which the clock alone makes something due: a demand has waited long enough for a capacity tier,
     or an instance's maintenance comes near."""
+    safeguards: Safeguards = Safeguards()
+    """What is held back after this decision; among the actions is its record if it changed."""

@@ -10,6 +10,7 @@ from clustermgtd.model.claim import Launch
 from clustermgtd.model.fleet_status import FleetRecord
 from clustermgtd.model.ids import InstanceId, LaunchToken
 from clustermgtd.model.offering_memory import OfferingMemory
+from clustermgtd.model.safeguards import Safeguards
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,18 @@ class ClaimStore(Protocol):
 
         Raises:
             ConflictError, FencedError, TransientError: as `put`. A conflict may also be an operator's request.
+        """
+        ...
+
+    async def load_safeguards(self) -> Safeguards:
+        """What is held back; empty, of version 0, before the first `put_safeguards`."""
+        ...
+
+    async def put_safeguards(self, safeguards: Safeguards) -> Safeguards:
+        """Store; returns the value with its new version.
+
+        Raises:
+            ConflictError, FencedError, TransientError: as `put`.
         """
         ...
 

@@ -33,6 +33,7 @@ from clustermgtd.model.action import (
     RecordFleet,
     RecordLaunch,
     RecordOfferings,
+    RecordSafeguards,
     ReleaseNodes,
     ReturnNodesToService,
     SetNodesDown,
@@ -52,7 +53,7 @@ from clustermgtd.ports.clock import Clock
 from clustermgtd.ports.fleet import Fleet
 from clustermgtd.ports.scheduler import Scheduler
 from clustermgtd.reconcile.ban_log import log_bans
-from clustermgtd.reconcile.fleet_log import log_fleet
+from clustermgtd.reconcile.fleet_log import log_fleet, log_safeguards
 from clustermgtd.reconcile.launch_queue import LaunchQueue
 from clustermgtd.reconcile.ledger import Ledger
 from clustermgtd.reconcile.observer import LoopObserver
@@ -101,7 +102,7 @@ class Actor:
             TransientError: a record was not stored.
         """
         for action in plan.actions:
-            if isinstance(action, RecordOfferings | RecordFleet):
+            if isinstance(action, RecordOfferings | RecordFleet | RecordSafeguards):
                 await self._remember(action)
         records = [action for action in plan.actions if isinstance(action, RecordLaunch)]
         starts = [action for action in plan.actions if isinstance(action, StartLaunch)]
@@ -111,7 +112,7 @@ class Actor:
             if launch is not None:
                 self._start(start, launch, group)
         for action in plan.actions:
-            if not isinstance(action, RecordOfferings | RecordFleet | RecordLaunch | StartLaunch):
+            if not isinstance(action, RecordOfferings | RecordFleet | RecordSafeguards | RecordLaunch | StartLaunch):
                 await self._effect(action)
 
     async def settle(self, seconds: float) -> None:
@@ -133,7 +134,7 @@ class Actor:
         self._observer.action_applied(action, "ok")
         _log_changes(before, action.launch)
 
-    async def _remember(self, action: RecordOfferings | RecordFleet) -> None:
+    async def _remember(self, action: RecordOfferings | RecordFleet | RecordSafeguards) -> None:
         match action:
             case RecordOfferings(offerings):
                 before = self._ledger.offerings
@@ -143,6 +144,10 @@ class Actor:
                 known = self._ledger.fleet
                 await self._ledger.store_fleet(record)
                 log_fleet(known, record)
+            case RecordSafeguards(safeguards):
+                stored = self._ledger.safeguards
+                await self._ledger.store_safeguards(safeguards)
+                log_safeguards(stored, safeguards)
         self._observer.action_applied(action, "ok")
 
     async def _intend(self, action: StartLaunch) -> Launch | None:
@@ -313,7 +318,7 @@ class Actor:
             case CancelJobs(jobs, reason):
                 await self._scheduler.cancel_jobs(jobs)
                 log.warning("jobs_cancelled", job_ids=list(jobs), reason=reason)
-            case RecordOfferings() | RecordFleet() | RecordLaunch() | StartLaunch():
+            case RecordOfferings() | RecordFleet() | RecordSafeguards() | RecordLaunch() | StartLaunch():
                 raise AssertionError("records and launches are applied before effects")
 
 

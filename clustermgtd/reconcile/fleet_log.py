@@ -1,10 +1,11 @@
-"""One log line for each status that the cluster or a queue comes to."""
+"""One log line for each status that the cluster or a queue comes to, and for what the daemon holds back on its own."""
 
 from __future__ import annotations
 
 import structlog
 
 from clustermgtd.model.fleet_status import FleetRecord
+from clustermgtd.model.safeguards import Safeguards
 
 log = structlog.get_logger(__name__)
 
@@ -23,3 +24,14 @@ def log_fleet(before: FleetRecord, after: FleetRecord) -> None:
                 kills_jobs=scope.options.kills_jobs,
                 by=scope.by,
             )
+
+
+def log_safeguards(before: Safeguards, after: Safeguards) -> None:
+    """Terminations that are held back from now on, and those that are not any more."""
+    known = {(held.queue, held.reason): held.count for held in before.held_back}
+    for held in after.held_back:
+        if known.pop((held.queue, held.reason), 0) < held.count:
+            log.error("terminations_held_back", queue=held.queue, reason=held.reason, count=held.count)
+    for (queue, reason), count in sorted(known.items()):
+        if not any((held.queue, held.reason) == (queue, reason) for held in after.held_back):
+            log.info("terminations_no_longer_held_back", queue=queue, reason=reason, count=count)

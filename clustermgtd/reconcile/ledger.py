@@ -7,6 +7,7 @@ from clustermgtd.model.claim import Launch
 from clustermgtd.model.fleet_status import FleetRecord
 from clustermgtd.model.ids import LaunchToken
 from clustermgtd.model.offering_memory import OfferingMemory
+from clustermgtd.model.safeguards import Safeguards
 from clustermgtd.ports.claim_store import ClaimStore, Term
 
 
@@ -21,6 +22,8 @@ class Ledger:
         self.next_launch = 0
         self.term: Term | None = None
         self.offerings = OfferingMemory()
+        """As stored."""
+        self.safeguards = Safeguards()
         """As stored."""
         self.fleet = FleetRecord()
         """As last read or written; operators write it too."""
@@ -51,6 +54,7 @@ class Ledger:
     async def _load(self) -> None:
         self._launches = dict(await self._claim_store.load())
         self.offerings = await self._claim_store.load_offerings()
+        self.safeguards = await self._claim_store.load_safeguards()
 
     async def store(self, launch: Launch) -> Launch:
         """Store a launch and keep its new version; a closed one is let go.
@@ -80,6 +84,18 @@ class Ledger:
         """
         try:
             self.offerings = await self._claim_store.put_offerings(offerings)
+        except (ConflictError, TransientError):
+            self._is_stale = True
+            raise
+
+    async def store_safeguards(self, safeguards: Safeguards) -> None:
+        """Store what is held back and keep its new version.
+
+        Raises:
+            ConflictError, FencedError, TransientError: as `store`.
+        """
+        try:
+            self.safeguards = await self._claim_store.put_safeguards(safeguards)
         except (ConflictError, TransientError):
             self._is_stale = True
             raise

@@ -195,6 +195,7 @@ class Loop:
             reservations=reservations,
             node_reports=self.node_reports(),
             fleet=fleet,
+            safeguards=self._ledger.safeguards,
             partitions=partitions,
         )
 

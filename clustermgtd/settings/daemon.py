@@ -115,6 +115,12 @@ class Termination(Section):
     """Until a termination that is not seen is asked for again, seconds."""
     orphan_grace_seconds: Annotated[float, Field(ge=5)] = 180.0
     """Age at which an instance without a claim may be ended, seconds; must exceed EC2's read lag."""
+    involuntary_per_minute: Annotated[int, Field(ge=1, le=100_000)] = 20
+    """Instances that may be ended within a minute although neither Slurm nor an operator asked for it: those that EC2
+    does not show any more, that do not respond, that nobody claims. What exceeds it is held back whole, until it is
+    fewer or an operator confirms it (`clustermgtctl fleet confirm-terminations`)."""
+    involuntary_percent: Annotated[float, Field(gt=0, le=100)] = 25.0
+    """The same of one queue's instances, percent; two are always allowed."""
     missing_grace_seconds: Annotated[float, Field(ge=2)] = 120.0
     """An instance that EC2 has not shown for this long is gone, seconds; must exceed EC2's read lag."""
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from clustermgtd.model.fleet_status import FleetStatus
 from clustermgtd.model.ids import QueueName
+from clustermgtd.model.safeguards import Safeguards
 from clustermgtd.model.snapshot import Plan, Snapshot
 from clustermgtd.telemetry import labels
 from clustermgtd.telemetry.declarations import Declarations
@@ -19,11 +20,36 @@ class FleetMetrics:
         self._statuses = declarations.gauge(
             "queues", "Queues by whether they run, as operators and the daemon made it.", labels.FLEET_STATUS
         )
+        self._held_back = declarations.gauge(
+            "terminations_held_back",
+            "Involuntary terminations that wait for an operator's word, because they are over a limit.",
+            labels.INVOLUNTARY_REASON,
+        )
+        self._involuntary = declarations.counter(
+            "involuntary_terminations_total",
+            "Terminations that were concluded from what is not seen, or from symptoms.",
+            labels.INVOLUNTARY_REASON,
+        )
         self._set_statuses({})
+        self._set_held_back(Safeguards())
+        for reason in labels.INVOLUNTARY_REASON.values:
+            self._involuntary.labels(reason)
 
     def tick_done(self, snapshot: Snapshot, plan: Plan) -> None:
         """A snapshot was taken and its plan applied."""
         self._set_statuses(Counter(plan.fleet.effective(queue) for queue in _queues(snapshot)))
+
+        self._set_held_back(plan.safeguards)
+        for terminated in plan.safeguards.terminated:
+            if terminated.at == snapshot.now:
+                self._involuntary.labels(terminated.reason).inc(terminated.count)
+
+    def _set_held_back(self, safeguards: Safeguards) -> None:
+        counts: Counter[str] = Counter()
+        for held in safeguards.held_back:
+            counts[held.reason] += held.count
+        for reason in labels.INVOLUNTARY_REASON.values:
+            self._held_back.labels(reason).set(counts[reason])
 
     def _set_statuses(self, counts: Mapping[FleetStatus, int]) -> None:
         for status in FleetStatus:

@@ -19,6 +19,7 @@ from clustermgtd.model.notice import Notices
 from clustermgtd.model.offering_memory import OfferingMemory
 from clustermgtd.model.partition import PartitionState
 from clustermgtd.model.reservation import Reservation
+from clustermgtd.model.safeguards import Safeguards
 from clustermgtd.ports.claim_store import ClaimStore, Term
 from clustermgtd.ports.clock import Clock
 from clustermgtd.ports.fleet import Fleet
@@ -164,6 +165,12 @@ class InstrumentedClaimStore:
 
     async def put_fleet(self, record: FleetRecord) -> FleetRecord:
         return await self._observed("put_fleet", self._claim_store.put_fleet(record))
+
+    async def load_safeguards(self) -> Safeguards:
+        return await self._observed("load_safeguards", self._claim_store.load_safeguards())
+
+    async def put_safeguards(self, safeguards: Safeguards) -> Safeguards:
+        return await self._observed("put_safeguards", self._claim_store.put_safeguards(safeguards))
 
     async def boot_phases(self, instances: Iterable[InstanceId]) -> Mapping[InstanceId, Mapping[str, float]]:
         return await self._observed("boot_phases", self._claim_store.boot_phases(instances))

@@ -9,6 +9,7 @@ from enum import StrEnum
 from clustermgtd import errors
 from clustermgtd.decide.budget import BucketName
 from clustermgtd.model.action import (
+    INVOLUNTARY,
     Action,
     AssignAddresses,
     CancelJobs,
@@ -24,6 +25,7 @@ from clustermgtd.model.action import (
     RecordFleet,
     RecordLaunch,
     RecordOfferings,
+    RecordSafeguards,
     ReleaseNodes,
     ReturnNodesToService,
     SetNodesDown,
@@ -62,6 +64,7 @@ class ActionKind(StrEnum):
 
     RECORD_OFFERINGS = "record-offerings"
     RECORD_FLEET = "record-fleet"
+    RECORD_SAFEGUARDS = "record-safeguards"
     RECORD_LAUNCH = "record-launch"
     START_LAUNCH = "start-launch"
     WITHDRAW_LAUNCH = "withdraw-launch"
@@ -85,6 +88,7 @@ class ActionKind(StrEnum):
 ACTION_KINDS: Mapping[type[Action], ActionKind] = {
     RecordOfferings: ActionKind.RECORD_OFFERINGS,
     RecordFleet: ActionKind.RECORD_FLEET,
+    RecordSafeguards: ActionKind.RECORD_SAFEGUARDS,
     RecordLaunch: ActionKind.RECORD_LAUNCH,
     StartLaunch: ActionKind.START_LAUNCH,
     WithdrawLaunch: ActionKind.WITHDRAW_LAUNCH,
@@ -302,6 +306,7 @@ FAILURE = Label("kind", tuple(FailureKind))
 BAN_KIND = Label("kind", tuple(sorted(REMEMBERED)))
 BAN_MARKET = Label("market", (*Market, ANY_MARKET))
 BAN_STATE = Label("state", tuple(BanState))
+INVOLUNTARY_REASON = Label("reason", tuple(reason for reason, is_involuntary in INVOLUNTARY.items() if is_involuntary))
 FLEET_STATUS = Label("status", tuple(FleetStatus))
 GANG_END = Label("end", tuple(GangEnd))
 HOOK_KIND = Label("kind", tuple(HookKind))

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from clustermgtd.adapters.aws.dynamodb_claim_store import DynamoDbClaimStore
 from clustermgtd.adapters.aws.session import AwsSession
 from clustermgtd.cli.main import main
 from clustermgtd.lab.ec2.scenario import Scenario
+from clustermgtd.model.fleet_status import FleetRecord
+from clustermgtd.model.ids import QueueName
+from clustermgtd.model.safeguards import HeldBack, Safeguards
 from resume_suspend.protocol import Reply, decode, encode
 
 MINIMAL = Path(__file__).parents[2] / "docs" / "examples" / "minimal.yaml"
@@ -117,3 +121,24 @@ def test_options_that_exclude_each_other_are_a_wrong_command_line(config: Path) 
     with pytest.raises(SystemExit) as end:
         main(["fleet", "stop", "--when-idle", "--kill-jobs", "--config", str(config)])
     assert end.value.code == 2
+
+
+def test_what_is_held_back_is_shown_and_confirmed(aws: Any, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def store(safeguards: Safeguards) -> FleetRecord:
+        async with AwsSession("us-east-1") as session:
+            claims = DynamoDbClaimStore(session, "clustermgtd-cluster")
+            await claims.begin_term("head")
+            await claims.put_safeguards(safeguards)
+            return await claims.load_fleet()
+
+    argv = ["fleet", "confirm-terminations", "--config", str(config)]
+    assert main(argv) == 1
+    assert "no termination is held back" in capsys.readouterr().err
+    asyncio.run(store(Safeguards(held_back=(HeldBack(QueueName("q1"), "instance-missing", 40),))))
+    assert main(["fleet", "status", "--config", str(config), "--output", "json"]) == 0
+    assert answer(capsys)["held_back"] == [{"queue": "q1", "reason": "instance-missing", "count": 40}]
+    began = time.time()
+    assert main(argv) == 0
+    assert "40 terminations in queue q1 are held back: instance-missing" in capsys.readouterr().out
+    record = asyncio.run(store(Safeguards(version=1)))
+    assert record.confirmed_until >= began + 600

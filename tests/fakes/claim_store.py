@@ -10,6 +10,7 @@ from clustermgtd.model.claim import Launch
 from clustermgtd.model.fleet_status import FleetRecord
 from clustermgtd.model.ids import InstanceId, LaunchToken
 from clustermgtd.model.offering_memory import OfferingMemory
+from clustermgtd.model.safeguards import Safeguards
 from clustermgtd.ports.claim_store import Term
 from tests.fakes.faults import Faults
 
@@ -25,6 +26,7 @@ class FakeTable:
     """Closed ones too."""
     offerings: OfferingMemory = OfferingMemory()
     fleet: FleetRecord = FleetRecord()
+    safeguards: Safeguards = Safeguards()
     phases: dict[InstanceId, dict[str, float]] = field(default_factory=dict)
 
 
@@ -96,6 +98,21 @@ class FakeClaimStore:
                 if self.table.fleet.version != record.version:
                     raise ConflictError(f"fleet: version {record.version} is not the stored one")
                 self.table.fleet = written
+        return written
+
+    async def load_safeguards(self) -> Safeguards:
+        with self.faults.around("load_safeguards"):
+            return self.table.safeguards
+
+    async def put_safeguards(self, safeguards: Safeguards) -> Safeguards:
+        with self.faults.around("put_safeguards"):
+            if self._epoch != self.table.epoch or not self._epoch:
+                raise FencedError(f"term {self._epoch} is over, {self.table.holder!r} writes now")
+            written = replace(safeguards, version=safeguards.version + 1)
+            if self.table.safeguards != written:
+                if self.table.safeguards.version != safeguards.version:
+                    raise ConflictError(f"safeguards: version {safeguards.version} is not the stored one")
+                self.table.safeguards = written
         return written
 
     async def boot_phases(self, instances: Iterable[InstanceId]) -> Mapping[InstanceId, Mapping[str, float]]:

@@ -22,11 +22,12 @@ from clustermgtd.lab.ec2.records import (
 from clustermgtd.lab.ec2.scenario import Faults, Scenario
 from clustermgtd.model.claim import Launch, LaunchedInstance, LaunchError, LaunchResult, TerminateResult
 from clustermgtd.model.failure import RETRIED, FailureKind
-from clustermgtd.model.ids import InstanceId, InstanceType, LaunchToken, SubnetId
+from clustermgtd.model.ids import InstanceId, InstanceType, LaunchToken, QueueName, SubnetId
 from clustermgtd.model.instance import Instance, InstanceState
 from clustermgtd.model.offering import Market, Offering
 
 TOKEN_TAG = "clustermgtd:launch-token"
+QUEUE_TAG = "clustermgtd:queue"
 
 
 class Cloud:
@@ -62,7 +63,7 @@ class Cloud:
                     on_demand=options,
                     spot=options,
                     client_token=launch.token if client_token is None else client_token,
-                    instance_tags={TOKEN_TAG: launch.token, **dict(request.job_tags.values)},
+                    instance_tags={TOKEN_TAG: launch.token, QUEUE_TAG: request.queue, **dict(request.job_tags.values)},
                 ),
                 now,
             )
@@ -160,4 +161,5 @@ def _instance(record: InstanceRecord) -> Instance:
         record.is_spot,
         record.private_address,
         record.state_reason_code,
+        QueueName(record.tags.get(QUEUE_TAG, "")),
     )

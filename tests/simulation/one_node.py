@@ -17,6 +17,7 @@ from clustermgtd.model.action import (
     PowerUpNodes,
     RecordLaunch,
     RecordOfferings,
+    RecordSafeguards,
     ReleaseNodes,
     ReturnNodesToService,
     SetNodesDown,
@@ -105,7 +106,7 @@ class OneNode:
         match action:
             case RecordLaunch(launch):
                 self._store(launch)
-            case RecordOfferings():
+            case RecordOfferings() | RecordSafeguards():
                 pass
             case StartLaunch(launch):
                 self._launch(launch)

@@ -23,6 +23,7 @@ from clustermgtd.model.node import Node
 from clustermgtd.model.offering_memory import OfferingMemory
 from clustermgtd.model.partition import PartitionState
 from clustermgtd.model.reservation import Reservation
+from clustermgtd.model.safeguards import Safeguards
 from clustermgtd.model.snapshot import Plan, Snapshot
 from clustermgtd.ports.claim_store import Term
 from clustermgtd.ports.scheduler import SchedulerView
@@ -134,6 +135,19 @@ class WorldStore:
         if draw < 0.01:
             raise TransientError("the table did not answer, nothing stored")
         stored = self._world.table.put_fleet(record, self._epoch)
+        if draw < 0.02:
+            raise TransientError("the table did not answer, stored all the same")
+        return stored
+
+    async def load_safeguards(self) -> Safeguards:
+        return self._world.table.safeguards
+
+    async def put_safeguards(self, safeguards: Safeguards) -> Safeguards:
+        await self._latency()
+        draw = 1.0 if self._world.is_healed else self._world.rng.random()
+        if draw < 0.01:
+            raise TransientError("the table did not answer, nothing stored")
+        stored = self._world.table.put_safeguards(safeguards, self._epoch)
         if draw < 0.02:
             raise TransientError("the table did not answer, stored all the same")
         return stored
@@ -332,12 +346,14 @@ async def _kill(daemons: set[asyncio.Task[None]]) -> None:
 async def _settle(world: World, checks: Checks, daemons: set[asyncio.Task[None]], newest: asyncio.Task[None]) -> None:
     world.end_trouble()
     start_everything(world)
+    world.blast.end()
     if newest.done():
         newest = asyncio.create_task(_daemon(world, checks))
         daemons.add(newest)
     try:
         for _ in range(1200):
             await asyncio.sleep(10.0)
+            world.blast.confirm(world)
             world.pass_to(VirtualClock().now())
             check_after_step(world)
             if newest.done():

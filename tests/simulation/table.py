@@ -9,6 +9,7 @@ from clustermgtd.model.claim import BACKED, Launch
 from clustermgtd.model.fleet_status import FleetRecord
 from clustermgtd.model.ids import InstanceId, LaunchToken, NodeName
 from clustermgtd.model.offering_memory import OfferingMemory
+from clustermgtd.model.safeguards import Safeguards
 
 
 class Table:
@@ -19,6 +20,7 @@ class Table:
         self.items: dict[LaunchToken, Launch] = {}
         self.offerings = OfferingMemory()
         self.fleet = FleetRecord()
+        self.safeguards = Safeguards()
 
     def begin_term(self) -> int:
         self.epoch += 1
@@ -53,6 +55,14 @@ class Table:
         if self.fleet != written and self.fleet.version != record.version:
             raise ConflictError(f"fleet: stored version {self.fleet.version}, expected {record.version}")
         self.fleet = written
+        return written
+
+    def put_safeguards(self, safeguards: Safeguards, epoch: int) -> Safeguards:
+        self.confirm_term(epoch)
+        written = replace(safeguards, version=safeguards.version + 1)
+        if self.safeguards != written and self.safeguards.version != safeguards.version:
+            raise ConflictError(f"safeguards: version {self.safeguards.version} is stored")
+        self.safeguards = written
         return written
 
     def ask_fleet(self, record: FleetRecord) -> None:

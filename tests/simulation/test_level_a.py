@@ -58,6 +58,15 @@ def test_the_seeds_meet_what_they_are_there_for() -> None:
     counts = sum((_counted(seed) for seed in range(60)), start=World(0).counts)
     wanted = {"StartLaunch", "TerminateInstances", "SetNodesDown", "LiftRequeueHold", "ReturnNodesToService"}
     wanted |= {"RecordOfferings", "HoldNodes", "ReleaseNodes", "probe", "top-up", "gang held", "gang released"}
+    wanted |= {
+        "STOP_REQUESTED",
+        "START_REQUESTED",
+        "ClosePartitions",
+        "OpenPartitions",
+        "CancelJobs",
+        "blind",
+        "confirmed",
+    }
     wanted |= {"crash in a plan", "PowerUpNodes", "PowerDownNodes", "rival", "incomplete gang"}
     wanted |= {"refused replay of a lost call", "announced by an agent"}
     wanted |= {"maintenance reserved", "maintenance planned", "maintenance drained"}

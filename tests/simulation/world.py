@@ -33,6 +33,7 @@ from clustermgtd.model.action import (
     RecordFleet,
     RecordLaunch,
     RecordOfferings,
+    RecordSafeguards,
     ReleaseNodes,
     ReturnNodesToService,
     SetNodesDown,
@@ -69,8 +70,10 @@ from clustermgtd.model.policy import (
     Policy,
     ScalingStrategy,
 )
+from clustermgtd.model.safeguards import Safeguards
 from clustermgtd.model.snapshot import Memory, Plan, Snapshot
 from tests.simulation.announcements import Announcements
+from tests.simulation.blast_radius import BlastRadius
 from tests.simulation.blocks import BlockWorld, shown_reservations
 from tests.simulation.capacity_tiers import (
     capacity_tiers,
@@ -150,6 +153,7 @@ class Daemon:
     epoch: int
     launches: dict[LaunchToken, Launch]
     offerings: OfferingMemory
+    safeguards: Safeguards
     memory: Memory = field(default_factory=Memory)
     next_launch: int = 0
     pending: dict[LaunchToken, float] = field(default_factory=dict)
@@ -216,7 +220,8 @@ class World:
         self.announcements = Announcements(seed)
         self.events = ScheduledEvents(seed)
         self.events.is_ignored = "events-ignored" in bugs
-        self.policy = self.events.policy(self.blocks.policy(self._policy()))
+        self.blast = BlastRadius(seed)
+        self.policy = self.blast.policy(self.events.policy(self.blocks.policy(self._policy())))
         for node, placed in self.policy.nodes.items():
             self.slurm.nodes[node] = SimNode(node, placed.key.queue, placed.is_static)
             self.slurm.partitions[placed.key.queue] = PartitionState.UP
@@ -334,6 +339,7 @@ class World:
         self.users()
         if self.rng.random() < 0.15:
             self.trouble(DAEMON_TROUBLE + TROUBLE)
+        self.blast.step(self)
         if self.rng.random() < 0.9:
             self._turn()
         check_after_step(self)
@@ -441,7 +447,9 @@ class World:
 
     def start_daemon(self) -> None:
         """A fresh process: what it knows is what the table knows."""
-        self.daemon = Daemon(self.table.begin_term(), self.table.open_launches(), self.table.offerings)
+        self.daemon = Daemon(
+            self.table.begin_term(), self.table.open_launches(), self.table.offerings, self.table.safeguards
+        )
         self.blocks.forget_reading()
         self.events.start_daemon(self)
 
@@ -470,7 +478,7 @@ class World:
         self.table.confirm_term(daemon.epoch)
         if daemon.is_stale:
             daemon.launches, daemon.is_stale = self.table.open_launches(), False
-            daemon.offerings = self.table.offerings
+            daemon.offerings, daemon.safeguards = self.table.offerings, self.table.safeguards
         for token in [t for t, due in sorted(daemon.pending.items()) if due <= self.now]:
             del daemon.pending[token]
             launch = daemon.launches[token]
@@ -484,7 +492,7 @@ class World:
                 self._maybe_crash()
             self._call(daemon, launch)
         try:
-            instances = self.cloud.instances(self.now)
+            instances = self.blast.shown(self, self.cloud.instances(self.now))
         except TransientError:
             self.counts["EC2 unreadable"] += 1
             return None
@@ -508,6 +516,7 @@ class World:
             blocks=self.blocks.reading(self),
             reservations=shown_reservations(self),
             fleet=self.table.fleet,
+            safeguards=daemon.safeguards,
             partitions={} if self.table.fleet.is_settled else dict(self.slurm.partitions),
         )
         policy = self.watch.believed(self, self.market.policy(self._planted(self.policy)))
@@ -522,14 +531,16 @@ class World:
         daemon.memory, daemon.next_launch = plan.memory, plan.next_launch
         starts = [action.launch for action in plan.actions if isinstance(action, StartLaunch)]
         self.planned = (*starts, *(launch for launch in snapshot.launches.values() if launch.is_unresolved))
+        self.blast.decided(plan)
         for action in plan.actions:
             self._maybe_crash()
             check_fleet_action(self, action, snapshot.fleet)
+            self.blast.check(self, action)
             try:
                 self._apply(daemon, action)
             except TransientError as error:
                 self.note(f"{type(action).__name__} failed: {error}")
-                if isinstance(action, RecordLaunch | RecordOfferings | RecordFleet):
+                if isinstance(action, RecordLaunch | RecordOfferings | RecordFleet | RecordSafeguards):
                     return None
             except ConflictError as error:
                 if isinstance(error, FencedError):
@@ -588,6 +599,8 @@ class World:
         match action:
             case RecordOfferings(offerings):
                 daemon.offerings = self._written(daemon, lambda: self.table.put_offerings(offerings, daemon.epoch))
+            case RecordSafeguards(safeguards):
+                daemon.safeguards = self._written(daemon, lambda: self.table.put_safeguards(safeguards, daemon.epoch))
             case RecordFleet(record):
                 self._written(daemon, lambda: self.table.put_fleet(record, daemon.epoch))
             case RecordLaunch(launch):
@@ -724,6 +737,7 @@ class World:
         """From here on nothing goes wrong any more, capacity is there, and operators took their marks away."""
         self.is_healed = True
         self.note("healed")
+        self.blast.end()
         self.rival = None
         self.cloud.end_trouble(self.now)
         self.market.forget(self.now)
@@ -747,6 +761,7 @@ class World:
         plan: Plan | None = None
         for _ in range(rounds_max):
             self.pass_time(15.0 if plan is None or plan.actions else QUIET_S)
+            self.blast.confirm(self)
             assert self.daemon is not None
             plan = self.tick(self.daemon)
             check_after_step(self)
@@ -762,6 +777,7 @@ class World:
         stop_everything(self)
         for _ in range(rounds_max):
             self.pass_time(15.0)
+            self.blast.confirm(self)
             assert self.daemon is not None
             self.tick(self.daemon)
             check_after_step(self)

@@ -13,6 +13,7 @@ from clustermgtd.errors import PermanentError
 from clustermgtd.model.claim import Launch
 from clustermgtd.model.fleet_status import FleetRecord
 from clustermgtd.model.offering_memory import OfferingMemory
+from clustermgtd.model.safeguards import Safeguards
 
 BODY_VERSION = 1
 """Grows when a change is made that the reader below cannot take; a field with a default needs no new version."""
@@ -41,9 +42,16 @@ class _FleetBody:
     fleet: FleetRecord
 
 
+@dataclass(frozen=True, slots=True)
+class _SafeguardsBody:
+    body_version: int
+    safeguards: Safeguards
+
+
 _BODY: TypeAdapter[_Body] = TypeAdapter(_Body)
 _OFFERINGS: TypeAdapter[_OfferingsBody] = TypeAdapter(_OfferingsBody)
 _FLEET: TypeAdapter[_FleetBody] = TypeAdapter(_FleetBody)
+_SAFEGUARDS: TypeAdapter[_SafeguardsBody] = TypeAdapter(_SafeguardsBody)
 _T = TypeVar("_T")
 
 
@@ -87,6 +95,20 @@ def decode_fleet(body: str | bytes, version: int) -> FleetRecord:
         PermanentError: as `decode`.
     """
     return replace(_read(_FLEET, body).fleet, version=version)
+
+
+def encode_safeguards(safeguards: Safeguards) -> str | bytes:
+    """The body of the record of what is held back, as `encode`."""
+    return _short(_SAFEGUARDS.dump_json(_SafeguardsBody(BODY_VERSION, replace(safeguards, version=0))))
+
+
+def decode_safeguards(body: str | bytes, version: int) -> Safeguards:
+    """What is held back, with the record's version.
+
+    Raises:
+        PermanentError: as `decode`.
+    """
+    return replace(_read(_SAFEGUARDS, body).safeguards, version=version)
 
 
 def _short(text: bytes) -> str | bytes:

@@ -15,7 +15,14 @@ from clustermgtd.adapters.aws.batch_get import batch_get
 from clustermgtd.adapters.aws.claim_table import EXPIRES_AT, KEY, ensure_table
 from clustermgtd.adapters.aws.codec import decode, decode_offerings, encode, encode_offerings
 from clustermgtd.adapters.aws.error_codes import error_from
-from clustermgtd.adapters.aws.fleet_item import FLEET_ID, fleet_item, fleet_record
+from clustermgtd.adapters.aws.fleet_item import (
+    FLEET_ID,
+    SAFEGUARDS_ID,
+    fleet_item,
+    fleet_record,
+    safeguards_from,
+    safeguards_item,
+)
 from clustermgtd.adapters.aws.session import AwsSession
 from clustermgtd.errors import (
     ClustermgtdError,
@@ -29,6 +36,7 @@ from clustermgtd.model.claim import BACKED, Launch
 from clustermgtd.model.fleet_status import FleetRecord
 from clustermgtd.model.ids import InstanceId, LaunchToken
 from clustermgtd.model.offering_memory import OfferingMemory
+from clustermgtd.model.safeguards import Safeguards
 from clustermgtd.ports.claim_store import Term
 
 LEADER_ID = "leader"
@@ -159,6 +167,23 @@ class DynamoDbClaimStore:
                 await self._put_fenced(fleet_item(written), written.version)
             except ConflictError as error:
                 if isinstance(error, FencedError) or await self.load_fleet() != written:
+                    raise
+        return written
+
+    async def load_safeguards(self) -> Safeguards:
+        """One consistent GetItem."""
+        return safeguards_from(await self._get(SAFEGUARDS_ID))
+
+    async def put_safeguards(self, safeguards: Safeguards) -> Safeguards:
+        """One TransactWriteItems of two items."""
+        if not self._epoch:
+            raise FencedError("no term was begun")
+        written = replace(safeguards, version=safeguards.version + 1)
+        async with self._writing:
+            try:
+                await self._put_fenced(safeguards_item(written), written.version)
+            except ConflictError as error:
+                if isinstance(error, FencedError) or await self.load_safeguards() != written:
                     raise
         return written
 

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 from clustermgtd.adapters.aws.claim_table import CALL_DEADLINE_S, KEY
-from clustermgtd.adapters.aws.codec import decode_fleet, encode_fleet
+from clustermgtd.adapters.aws.codec import decode_fleet, decode_safeguards, encode_fleet, encode_safeguards
 from clustermgtd.adapters.aws.session import AwsSession
 from clustermgtd.errors import ConfigurationError, ConflictError, NotFoundError, TransientError
 from clustermgtd.model.fleet_status import FleetRecord
+from clustermgtd.model.safeguards import Safeguards
 
 FLEET_ID = "fleet-status"
+SAFEGUARDS_ID = "safeguards"
 ATTEMPTS_MAX = 5
 """Of one request: each time somebody else wrote in between, it is made anew."""
 
@@ -41,6 +43,28 @@ def fleet_record(item: dict[str, Any] | None) -> FleetRecord:
     return decode_fleet(body["S"] if "S" in body else body["B"], int(item["Version"]["N"]))
 
 
+def safeguards_item(safeguards: Safeguards) -> dict[str, Any]:
+    """The item that holds them."""
+    body = encode_safeguards(safeguards)
+    return {
+        KEY: {"S": SAFEGUARDS_ID},
+        "Version": {"N": str(safeguards.version)},
+        "Body": {"S": body} if isinstance(body, str) else {"B": body},
+    }
+
+
+def safeguards_from(item: dict[str, Any] | None) -> Safeguards:
+    """What the item holds; empty if there is none.
+
+    Raises:
+        PermanentError: a newer release wrote it, or it is damaged.
+    """
+    if item is None:
+        return Safeguards()
+    body = item["Body"]
+    return decode_safeguards(body["S"] if "S" in body else body["B"], int(item["Version"]["N"]))
+
+
 class FleetRequests:
     """What `clustermgtctl fleet` reads and writes."""
 
@@ -57,6 +81,15 @@ class FleetRequests:
         """
         reply = await self._call("get_item", {"Key": {KEY: {"S": FLEET_ID}}, "ConsistentRead": True})
         return fleet_record(reply.get("Item"))
+
+    async def safeguards(self) -> Safeguards:
+        """What the daemon holds back: one consistent GetItem.
+
+        Raises:
+            ConfigurationError, TransientError: as `read`.
+        """
+        reply = await self._call("get_item", {"Key": {KEY: {"S": SAFEGUARDS_ID}}, "ConsistentRead": True})
+        return safeguards_from(reply.get("Item"))
 
     async def change(self, change: Callable[[FleetRecord], FleetRecord]) -> FleetRecord:
         """Store `change` of the present record, conditionally, again if somebody else was faster; returns it.

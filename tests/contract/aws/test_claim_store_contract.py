@@ -20,6 +20,7 @@ from clustermgtd.model.fleet_status import FleetRecord, FleetStatus, ScopeStatus
 from clustermgtd.model.ids import InstanceId, LaunchToken, NodeName, QueueName
 from clustermgtd.model.offering import Market
 from clustermgtd.model.offering_memory import Ban, BanScope, OfferingMemory
+from clustermgtd.model.safeguards import HeldBack, Safeguards, Terminated
 from clustermgtd.ports.claim_store import ClaimStore
 from tests.contract.aws.builders import a_launch, a_request, closed, launched
 from tests.contract.aws.wire import Fault, Wire
@@ -509,5 +510,47 @@ def test_a_former_daemon_writes_no_status(play: Play) -> None:
             await before.put_fleet(a_stop())
         with pytest.raises(FencedError):
             await table.store().put_fleet(a_stop())
+
+    play(scenario)
+
+
+def some_safeguards(count: int = 3) -> Safeguards:
+    queue = QueueName("q1")
+    return Safeguards((Terminated(1000.5, queue, "orphan", count),), (HeldBack(queue, "instance-missing", 40),))
+
+
+def test_what_is_held_back_outlives_the_daemon(play: Play) -> None:
+    async def scenario(table: Table) -> None:
+        store = await a_leader(table)
+        assert await store.load_safeguards() == Safeguards()
+        stored = await store.put_safeguards(some_safeguards())
+        assert stored == replace(some_safeguards(), version=1)
+        assert await (await a_leader(table)).load_safeguards() == stored
+
+    play(scenario)
+
+
+def test_safeguards_of_an_old_version_are_a_conflict_and_of_an_old_term_fenced(play: Play) -> None:
+    async def scenario(table: Table) -> None:
+        store = await a_leader(table)
+        first = await store.put_safeguards(some_safeguards())
+        second = await store.put_safeguards(first)
+        with pytest.raises(ConflictError) as caught:
+            await store.put_safeguards(some_safeguards(4))
+        assert not isinstance(caught.value, FencedError)
+        await a_leader(table, "head-2")
+        with pytest.raises(FencedError):
+            await store.put_safeguards(second)
+
+    play(scenario)
+
+
+def test_safeguards_whose_reply_was_lost_may_be_written_again(play: Play) -> None:
+    async def scenario(table: Table) -> None:
+        store = await a_leader(table)
+        table.lose_reply_of_put("put_safeguards")
+        with pytest.raises(TransientError):
+            await store.put_safeguards(some_safeguards())
+        assert (await store.put_safeguards(some_safeguards())).version == 1
 
     play(scenario)

@@ -112,6 +112,7 @@ def test_a_wrong_command_line_is_exit_status_2(argv: list[str], capsys: pytest.C
         ["fleet", "status"],
         ["fleet", "stop"],
         ["fleet", "start"],
+        ["fleet", "confirm-terminations"],
         ["render"],
         ["render", "slurm-conf"],
     ],

@@ -569,3 +569,25 @@ def test_the_loop_wakes_when_a_capacity_block_starts() -> None:
         assert await stage.tick(group) == pytest.approx(12.0)
 
     play(story)
+
+
+@pytest.mark.parametrize("blind", ["slurm", "ec2"])
+def test_nothing_is_terminated_from_half_of_the_facts(blind: str) -> None:
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        stage.scheduler.submit(2, seconds=5)
+        stage.pass_time(1)
+        await stage.tick(group)
+        stage.scheduler.boot("q1-dy-c5-1", "q1-dy-c5-2")
+        stage.pass_time(1)
+        await stage.tick(group)
+        stage.pass_time(700)
+        if blind == "slurm":
+            stage.scheduler.faults.fail("view", IncompleteObservationError("scontrol did not answer"))
+        else:
+            stage.fleet.faults.fail("instances", TransientError("page 2 of 3"))
+        assert await stage.tick(group) == Pace().failed_s
+        assert stage.fleet.calls["terminate"] == 0
+        await stage.tick(group)
+        assert stage.fleet.calls["terminate"] == 1
+
+    play(story)
