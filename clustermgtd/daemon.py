@@ -48,6 +48,7 @@ from clustermgtd.reconcile.block_book import BlockBook
 from clustermgtd.reconcile.block_log import BlockLog
 from clustermgtd.reconcile.boot_reports import BootReports
 from clustermgtd.reconcile.cleanup import Cleanup
+from clustermgtd.reconcile.console_capture import ConsoleCapture
 from clustermgtd.reconcile.fall_log import FallLog
 from clustermgtd.reconcile.gang_watch import GangWatch
 from clustermgtd.reconcile.governor import Buckets, GovernedFleet
@@ -183,9 +184,11 @@ class Daemon:
         )
         gangs = GangWatch(self._metrics)
         logs = (BlockLog(), LeftAloneLog(), FallLog())
-        observers = Observers([LoopMetrics(self._metrics), gangs, status, boots, agents.book, *logs])
+        consoles = ConsoleCapture(fleet, lambda: self._configured.settings.clustermgtd.health.console_dir)
+        observers = Observers([LoopMetrics(self._metrics), gangs, status, boots, agents.book, consoles, *logs])
         loop = Loop(fleet, scheduler, ledger, self._clock, observers, fleet)
         loop.node_reports = agents.book.reports
+        loop.node_reports_at = lambda: agents.book.read_at
         subnets = SubnetBook(AwsSubnets(session, self._clock))
         loop.subnets = subnets.subnets
         receiver = self._notice_receiver(session, loop, own.events)
@@ -228,6 +231,7 @@ class Daemon:
             if own.events.queue_url is not None:
                 start(receiver.run(), "notices")
             start(boots.run(), "boot reports")
+            start(consoles.run(), "consoles")
             start(agents.run(), "node agents")
             start(gate.run(), "start gate")
             start(hooks.run(), "hooks")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Protocol
 
@@ -15,9 +15,10 @@ from clustermgtd.decide.falls import with_falls
 from clustermgtd.decide.fleet_status import fleet_step, nodes_of, stop_nodes
 from clustermgtd.decide.gangs import asked_again, kept_gangs
 from clustermgtd.decide.garbage_collection import orphans
+from clustermgtd.decide.health import illness
 from clustermgtd.decide.holds import holds
 from clustermgtd.decide.interruptions import interruptions
-from clustermgtd.decide.liveness import end_unwanted, help_nodes, still_ending
+from clustermgtd.decide.liveness import NodeUpdate, end_unwanted, help_nodes, still_ending
 from clustermgtd.decide.maintenance import maintenance
 from clustermgtd.decide.offerings import Availability
 from clustermgtd.decide.outcome import settled
@@ -76,10 +77,13 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     gangs = kept_gangs(launches, snapshot, launchable, availability, since)
     elsewhere = asked_elsewhere(launches, snapshot, launchable, availability, since)
     spared = gangs.waiting | gangs.given_up | elsewhere.waiting | fleet.stopped_nodes(policy)
-    node_help = guard.nodes(help_nodes(launches, snapshot, policy, spared))
-    leaving = guard.nodes(interruptions(launches, snapshot, policy, _nodes_in(node_help)))
-    events = maintenance(launches, snapshot, policy, _nodes_in([*node_help, *leaving]))
+    ill = illness(launches, snapshot, policy)
+    helped = help_nodes(launches, snapshot, policy, spared)
+    node_help = guard.nodes(update for action in helped if (update := _without(action, ill.kept)) is not None)
+    leaving = guard.nodes(interruptions(launches, snapshot, policy, ill.idle | _nodes_in(node_help)))
+    events = maintenance(launches, snapshot, policy, ill.idle | _nodes_in([*node_help, *leaving]))
     leaving += events.actions
+    leaving += guard.nodes(ill.leave(snapshot, _nodes_in([*node_help, *leaving])))
     blocks = Blocks.of(snapshot, policy, events.kept)
     handled = nodes_of([*gangs.released, *blocks.power_down, *leaving, *node_help])
     cancelled, stops = stop_nodes(fleet, snapshot, policy, handled=handled)
@@ -105,7 +109,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         *([release] if release else []),
         *([power_up] if power_up else []),
     ]
-    way_out = exits(launches, snapshot, policy, _nodes_in(node_actions))
+    way_out = exits(launches, snapshot, policy, ill.kept | ill.spared | _nodes_in(node_actions))
     exits_now = guard.nodes(way_out.actions)
     for instance in guard.orphans(garbage):
         ending[instance] = Reason.ORPHAN
@@ -152,6 +156,8 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         },
         silent_since=way_out.silent_since,
         freed_jobs=waiting | overtaken(hold, snapshot) | freed_now,
+        ill_since=ill.ill_since,
+        kept_since=ill.kept_since,
         unexplained_since=events.unexplained_since,
         wanted_since=since,
     )
@@ -164,8 +170,9 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         gangs=gangs.held,
         blocks=blocks.statuses,
         fleet=fleet.record,
-        wake_at=min(shaped.wake_at, events.wake_at),
+        wake_at=min(shaped.wake_at, events.wake_at, ill.wake_at),
         safeguards=guard.outcome(),
+        failed=tuple(failed for _, failed in sorted(ill.failed.items())),
     )
 
 
@@ -177,6 +184,14 @@ class _OfNodes(Protocol):
 def _nodes_in(actions: Iterable[_OfNodes]) -> set[NodeName]:
     """Every node that is named."""
     return {name for action in actions for name in action.nodes}
+
+
+def _without(update: NodeUpdate, kept: Collection[NodeName]) -> NodeUpdate | None:
+    """Not for these nodes, if it is for any others."""
+    if not kept:
+        return update
+    nodes = tuple(name for name in update.nodes if name not in kept)
+    return replace(update, nodes=nodes) if nodes else None
 
 
 def _is_due(launch: Launch, snapshot: Snapshot, policy: Policy) -> bool:

@@ -47,6 +47,7 @@ def localise(text: str, folder: LabFolder, metrics_port: int, queue_url: str | N
         "Metrics": {"Enabled": True, "Address": "127.0.0.1", "Port": metrics_port},
         "Slurm": {"ConfFile": str(folder.slurm_conf)},
         "Events": {"QueueUrl": queue_url},
+        "Health": {"ConsoleDir": str(folder.path / "consoles")},
     }
     for section, values in local.items():
         ours[section] = {**(ours.get(section) or {}), **values}

@@ -61,6 +61,14 @@ class Reason(StrEnum):
     """Slurm takes the node for one that does not respond, and no instance is there that could."""
     UNHEALTHY = "unhealthy"
     """Slurm itself drained the node: a fresh instance is the cure."""
+    IMPAIRED = "impaired"
+    """A status check of EC2 fails for too long."""
+    HEALTH_CHECK = "health-check"
+    """The site's health check on the node fails."""
+    SLURMD_FAILING = "slurmd-failing"
+    """slurmd on the node ends again and again."""
+    BOOT_TIMEOUT = "boot-timeout"
+    """A phase of the boot takes too long, as the node's agent tells."""
     RESUME_TIMEOUT = "resume-timeout"
     """The node did not register within ResumeTimeout."""
     ORPHAN = "orphan"
@@ -106,6 +114,10 @@ INVOLUNTARY: Mapping[Reason, bool] = {
     Reason.NOT_RESPONDING: True,
     Reason.UNREACHABLE: True,
     Reason.UNHEALTHY: True,
+    Reason.IMPAIRED: True,
+    Reason.HEALTH_CHECK: True,
+    Reason.SLURMD_FAILING: True,
+    Reason.BOOT_TIMEOUT: True,
     Reason.REBALANCE: True,
     Reason.ORPHAN: True,
 }
@@ -172,6 +184,8 @@ class SetNodesDown:
     reason: Reason
     detail: str = ""
     """For people: the provider's code and sentence."""
+    powers_down: bool = True
+    """If false they stay DOWN with their instances, for people to look at."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from clustermgtd.model.claim import AllocationStrategy, LaunchTemplate
 from clustermgtd.model.gang import GangPolicy
 from clustermgtd.model.ids import CapacityReservationId, ComputeResourceName, NodeName, QueueName
 from clustermgtd.model.job import JobTag
+from clustermgtd.model.node_report import BootPhase
 from clustermgtd.model.offering import Market, Offering
 from clustermgtd.model.price import Prices
 from clustermgtd.model.safeguards import TerminationPolicy
@@ -102,6 +103,21 @@ class RebalancePolicy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class HealthPolicy:
+    """How long which illness is waited for, seconds; None is for ever."""
+
+    impaired_s: float | None = 300.0
+    check_s: float | None = 0.0
+    slurmd_s: float | None = 300.0
+    invalid_registration_s: float | None = 0.0
+    agent_start_s: float | None = None
+    boot_s: Mapping[BootPhase, float | None] = field(default_factory=dict)
+    """After each phase, until the next one."""
+    keep_s: float = 0.0
+    """An ill instance whose node has no job is kept for so long."""
+
+
+@dataclass(frozen=True, slots=True)
 class BlockPolicy:
     """Compute resources that live in capacity blocks, and when those are left."""
 
@@ -160,6 +176,7 @@ class Policy:
     """A reservation whose event is not told of any more goes after this time; must exceed the time between two readings
     of EC2's status."""
     terminations: TerminationPolicy = TerminationPolicy()
+    health: HealthPolicy = HealthPolicy()
     blocks: BlockPolicy = BlockPolicy()
     job_tags: tuple[JobTag, ...] = ()
     """Facts about jobs that their instances are tagged with."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from clustermgtd.model.action import Action
 from clustermgtd.model.capacity_block import BlockReading, BlockStatus
 from clustermgtd.model.claim import Launch
+from clustermgtd.model.failed_node import FailedNode
 from clustermgtd.model.fleet_status import FleetRecord
 from clustermgtd.model.gang import HeldGang
 from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName, QueueName, SubnetId
@@ -45,6 +46,10 @@ class Memory:
     """First observation of a node as not responding without an instance of ours."""
     freed_jobs: Mapping[JobId, tuple[NodeName, ...]] = field(default_factory=dict)
     """Jobs that lost a node by our hand, with their allocation then."""
+    ill_since: Mapping[tuple[InstanceId, str], float] = field(default_factory=dict)
+    """First observation of an instance's symptom that does not say itself when it began."""
+    kept_since: Mapping[InstanceId, float] = field(default_factory=dict)
+    """Ill instances that are kept for people to look at."""
     unexplained_since: Mapping[str, float] = field(default_factory=dict)
     """First observation of a maintenance reservation of ours whose event is not known."""
     wanted_since: Mapping[NodeName, float] = field(default_factory=dict)
@@ -86,6 +91,8 @@ class Snapshot:
     node_reports: Mapping[InstanceId, NodeReport] = field(default_factory=dict)
     """What agents told, as far as it was read; some seconds old, and of instances too that `instances` lacks. Whoever
     reaches a node's permissions can write any of them."""
+    node_reports_at: float = 0.0
+    """When the newest complete reading of them began, epoch seconds; 0: never."""
     fleet: FleetRecord = FleetRecord()
     """As stored: what operators asked for."""
     safeguards: Safeguards = Safeguards()
@@ -116,3 +123,5 @@ class Plan:
     or an instance's maintenance comes near."""
     safeguards: Safeguards = Safeguards()
     """What is held back after this decision; among the actions is its record if it changed."""
+    failed: tuple[FailedNode, ...] = ()
+    """Nodes on ill instances that are being left, sorted by name."""

@@ -263,10 +263,11 @@ class Actor:
                     log.info("instances_terminating", instances=sorted(result.accepted), reason=reason)
                 for instance, code in result.refused:
                     log.warning("instance_not_terminated", instance_id=instance, code=code, reason=reason)
-            case SetNodesDown(nodes, reason, detail):
+            case SetNodesDown(nodes, reason, detail, powers_down):
                 text = f"{REASON_PREFIX} {reason} {detail}".strip()[:REASON_LENGTH_MAX]
                 await self._scheduler.set_down(nodes, text)
-                await self._scheduler.power_down(nodes)
+                if powers_down:
+                    await self._scheduler.power_down(nodes)
                 log.warning("nodes_down", nodes=fold(nodes), reason=reason, detail=detail)
             case HoldNodes(nodes, detail, reason):
                 await self._scheduler.hold(nodes, f"{HOLD_MARK} {detail}"[:REASON_LENGTH_MAX])

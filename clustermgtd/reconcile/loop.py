@@ -87,6 +87,8 @@ class Loop:
         """There may be reservations of ours in Slurm: those of a former daemon, at first."""
         self.node_reports: Callable[[], Mapping[InstanceId, NodeReport]] = dict
         """What node agents told."""
+        self.node_reports_at: Callable[[], float] = float
+        """When the newest complete reading of those began."""
         self.ticks = 0
         self._is_stopping = False
 
@@ -194,6 +196,7 @@ class Loop:
             blocks=self.blocks(),
             reservations=reservations,
             node_reports=self.node_reports(),
+            node_reports_at=self.node_reports_at(),
             fleet=fleet,
             safeguards=self._ledger.safeguards,
             partitions=partitions,

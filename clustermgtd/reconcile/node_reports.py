@@ -60,6 +60,12 @@ class NodeReportBook:
         """Live ones of this term, among those that still have an entry."""
         self._first_tick = asyncio.Event()
         self._has_failed = False
+        self._read_at = 0.0
+
+    @property
+    def read_at(self) -> float:
+        """When the newest reading that left nothing out began, epoch seconds; 0: there was none."""
+        return self._read_at
 
     def reports(self) -> Mapping[InstanceId, NodeReport]:
         """The newest known."""
@@ -70,6 +76,7 @@ class NodeReportBook:
         await self._first_tick.wait()
         is_caught_up = False
         while True:
+            began_at = self._clock.now()
             try:
                 if not is_caught_up:
                     is_caught_up = self._take(await self._node_agents.reports(sorted(self._live)))
@@ -82,6 +89,7 @@ class NodeReportBook:
                 if self._has_failed:
                     log.info("node_reports_readable_again")
                 self._has_failed = False
+                self._read_at = began_at if is_caught_up else 0.0
             await self._clock.sleep(self._period_s())
 
     async def read_announced(self) -> None:

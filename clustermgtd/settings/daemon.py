@@ -13,6 +13,7 @@ from clustermgtd.settings.capacity_tiers import CapacityTiers
 from clustermgtd.settings.events import Events
 from clustermgtd.settings.gangs import Gangs
 from clustermgtd.settings.governor import Governor
+from clustermgtd.settings.health import Health
 from clustermgtd.settings.node_agent import NodeAgent
 from clustermgtd.settings.section import (
     AbsolutePath,
@@ -294,6 +295,7 @@ class Clustermgtd(Section):
     gangs: Gangs = Gangs()
     offerings: Offerings = Offerings()
     interruptions: Interruptions = Interruptions()
+    health: Health = Health()
     capacity_blocks: CapacityBlocks = CapacityBlocks()
     prices: Prices = Prices()
     quotas: Quotas = Quotas()

@@ -62,6 +62,7 @@ def build_policy(settings: Settings, templates: Mapping[TemplateKey, LaunchTempl
             holds_nodes=own.offerings.hold_nodes,
         ),
         tier_return_s=own.tier_return_seconds,
+        health=own.health.policy,
         blocks=BlockPolicy(_blocks(settings), own.capacity_blocks.drain_minutes * 60.0),
         assigns_addresses=not own.slurm.cloud_reg_addrs,
         interruption_lead_s=own.interruptions.lead_seconds,

@@ -12,6 +12,7 @@ import pytest
 from clustermgtd.node.user_data import AGENT_UNIT, ENVIRONMENT_FILE
 from clustermgtd.run import EXIT_CONFIGURATION, EXIT_FENCED
 from clustermgtd.settings.daemon import Hooks
+from clustermgtd.settings.health import Health
 from tests.architecture.source_tree import ROOT
 
 UNITS = ROOT / "systemd"
@@ -67,9 +68,10 @@ def test_socket_and_daemon_agree_with_the_defaults_of_the_settings() -> None:
     assert setting("clustermgtd.socket", "ListenStream") == [hooks.socket_path]
     assert setting("clustermgtd.socket", "FileDescriptorName") == ["hooks"]
     (writable,) = setting("clustermgtd.service", "ReadWritePaths")
-    assert f"-{hooks.spool_dir}" in writable.split()
+    consoles = Health().console_dir
+    assert {f"-{hooks.spool_dir}", f"-{consoles}"} <= set(writable.split())
     folders = [line.split()[1] for line in unit("clustermgtd.tmpfiles.conf").splitlines() if line.startswith("d ")]
-    assert folders == [str(Path(hooks.socket_path).parent), hooks.spool_dir]
+    assert folders == [str(Path(hooks.socket_path).parent), hooks.spool_dir, consoles]
 
 
 def test_the_daemon_runs_as_a_user_that_its_hooks_may_speak_to() -> None:

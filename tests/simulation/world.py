@@ -72,6 +72,7 @@ from clustermgtd.model.policy import (
 )
 from clustermgtd.model.safeguards import Safeguards
 from clustermgtd.model.snapshot import Memory, Plan, Snapshot
+from tests.simulation.ailments import Ailments
 from tests.simulation.announcements import Announcements
 from tests.simulation.blast_radius import BlastRadius
 from tests.simulation.blocks import BlockWorld, shown_reservations
@@ -116,6 +117,7 @@ BUGS = frozenset(
         "refusals-believed",
         "warnings-ignored",
         "events-ignored",
+        "illness-ignored",
         *GANG_BUGS,
         "blocks-ignored",
     }
@@ -132,7 +134,7 @@ TROUBLE = (
     *("kill", "spot", "stop", "drain", "down", "force", "power-up", "reconfigure", "cancel"),
     *("capacity", "prices", "configuration", "rebalance"),
 )
-TROUBLE += (*FLEET_TROUBLE, "event")
+TROUBLE += (*FLEET_TROUBLE, "event", "illness")
 
 
 _RESERVATIONS: tuple[dict[str, ReservationSpec], ...] = (
@@ -221,7 +223,10 @@ class World:
         self.events = ScheduledEvents(seed)
         self.events.is_ignored = "events-ignored" in bugs
         self.blast = BlastRadius(seed)
-        self.policy = self.blast.policy(self.events.policy(self.blocks.policy(self._policy())))
+        self.ailments = Ailments(seed)
+        self.ailments.is_ignored = "illness-ignored" in bugs
+        policy = self.events.policy(self.blocks.policy(self._policy()))
+        self.policy = self.blast.policy(self.ailments.policy(policy))
         for node, placed in self.policy.nodes.items():
             self.slurm.nodes[node] = SimNode(node, placed.key.queue, placed.is_static)
             self.slurm.partitions[placed.key.queue] = PartitionState.UP
@@ -369,7 +374,7 @@ class World:
             if record.state != "running" or instance in self.registered:
                 continue
             node = self.table.node_of(instance)
-            if node is not None:
+            if node is not None and self.ailments.boots(instance, self):
                 self.registered.add(instance)
                 self.slurm.register(node, instance)
 
@@ -437,6 +442,8 @@ class World:
             self.market.move(self.now)
         elif kind == "rebalance":
             self.announcements.trouble(self)
+        elif kind == "illness":
+            self.ailments.trouble(self)
         elif kind == "event":
             self.events.trouble(self)
         elif kind in FLEET_TROUBLE:
@@ -515,6 +522,8 @@ class World:
             notices=self.notices(),
             blocks=self.blocks.reading(self),
             reservations=shown_reservations(self),
+            node_reports=self.ailments.reports(self),
+            node_reports_at=self.now,
             fleet=self.table.fleet,
             safeguards=daemon.safeguards,
             partitions={} if self.table.fleet.is_settled else dict(self.slurm.partitions),
@@ -549,6 +558,7 @@ class World:
                 return None
         self.announcements.check(self)
         self.events.check(snapshot, self)
+        self.ailments.check(snapshot, plan, self)
         self.watch.after_decision(self)
         check_waits(self, snapshot, plan, self.market.policy(self.policy))
         return plan
@@ -556,7 +566,7 @@ class World:
     def notices(self) -> Notices:
         """What the daemon knows of EC2's announcements."""
         told = {} if "warnings-ignored" in self.bugs else self.announcements.notices(self)
-        return self.events.added_to(told, self)
+        return self.ailments.added_to(self.events.added_to(told, self), self)
 
     def _planted(self, policy: Policy) -> Policy:
         if "tiers-ignored" in self.bugs:
@@ -618,14 +628,15 @@ class World:
                 check_termination(self, instances, reason)
                 self.watch.check_ended(self, instances, reason)
                 self.cloud.terminate(instances, self.now)
-            case SetNodesDown(nodes, reason):
+            case SetNodesDown(nodes, reason, _, powers_down):
                 check_node_update(self, nodes, action)
                 self.watch.check_given_back(self, action)
+                self.ailments.check_down(action, self)
                 check_given_up(self, action, self.market.policy(self.policy), self.subnets())
                 for name in nodes:
                     self.slurm.set_down(name, f"{REASON_PREFIX} {reason}")
                 self._maybe_crash()
-                for name in nodes:
+                for name in nodes if powers_down else ():
                     self.slurm.power_down(name)
             case HoldNodes(nodes, detail):
                 check_node_update(self, nodes, action)

@@ -17,7 +17,7 @@ from clustermgtd.errors import (
     ThrottledError,
     TransientError,
 )
-from clustermgtd.model.action import Action
+from clustermgtd.model.action import Action, Reason, SetNodesDown
 from clustermgtd.model.capacity_block import BlockReading, BlockState, CapacityBlock
 from clustermgtd.model.claim import ClaimState, Launch, LaunchResult
 from clustermgtd.model.ids import CapacityReservationId, InstanceType, NodeName, SubnetId
@@ -25,7 +25,7 @@ from clustermgtd.model.notice import Notice, NoticeKind, NoticeSource
 from clustermgtd.model.offering import Market, Offering
 from clustermgtd.model.policy import BlockPolicy, Policy
 from clustermgtd.model.reservation import Reservation
-from clustermgtd.model.snapshot import Plan, Snapshot
+from clustermgtd.model.snapshot import Memory, Plan, Snapshot
 from clustermgtd.ports.hint_sink import Hint, HintKind
 from clustermgtd.reconcile.boot_reports import BootReports
 from clustermgtd.reconcile.ledger import Ledger
@@ -519,6 +519,18 @@ def test_reservations_are_read_once_at_the_start_and_then_only_for_capacity_bloc
         for _ in range(3):
             await stage.tick(group)
         assert reads == 4
+
+    play(story)
+
+
+def test_an_ill_node_that_is_kept_goes_down_and_keeps_its_instance() -> None:
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        down = SetNodesDown((NodeName("q1-dy-c5-1"),), Reason.IMPAIRED, "system status check fails", powers_down=False)
+        await stage.loop.actor.apply(Plan((down,), Memory(), 0), group)
+        node = (await stage.scheduler.view()).nodes[NodeName("q1-dy-c5-1")]
+        assert node.is_down
+        assert node.reason == "clustermgtd: impaired system status check fails"
+        assert not node.is_power_down_pending
 
     play(story)
 

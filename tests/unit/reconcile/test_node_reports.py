@@ -123,6 +123,20 @@ def test_a_warning_that_only_the_agent_saw_empties_the_node() -> None:
     assert (down.nodes, down.reason, wakes) == (("q1-dy-c5-1",), Reason.INTERRUPTION, ["loop"])
 
 
+def test_reports_are_as_old_as_the_newest_reading_that_left_nothing_out() -> None:
+    async def story(stage: Stage) -> None:
+        assert stage.book.read_at == 0.0
+        stage.tick(ONE)
+        await stage.clock.advance(PERIOD_S)
+        first = stage.book.read_at
+        assert first == stage.clock.now()
+        stage.agents.faults.fail("announcements", TransientError("slow"))
+        await stage.clock.advance(PERIOD_S)
+        assert stage.book.read_at == first
+
+    play(story)
+
+
 def test_an_event_that_the_metadata_shows_no_more_is_over() -> None:
     async def story(stage: Stage) -> None:
         stage.tick(ONE)

@@ -15,6 +15,7 @@ from clustermgtd.model.ids import (
     QueueName,
     SubnetId,
 )
+from clustermgtd.model.node_report import BootPhase
 from clustermgtd.model.offering import Market, Offering
 from clustermgtd.model.policy import BlockPolicy, ComputeResourceKey, Policy, ScalingStrategy
 from clustermgtd.model.template import TemplateKey
@@ -131,3 +132,15 @@ def test_times_of_a_queue_are_its_own_or_the_clusters() -> None:
 def test_times_come_from_parallelclusters_keys_if_ours_are_not_set(cluster: Settings) -> None:
     assert (cluster.suspend_time_s, cluster.resume_timeout_s, cluster.suspend_timeout_s) == (300, 1200, 120)
     assert (cluster.cluster_name, cluster.clustermgtd.table_name) == ("cluster", "clustermgtd-cluster")
+
+
+def test_waits_for_ill_instances_are_told_apart_and_null_is_for_ever() -> None:
+    own = (
+        "Clustermgtd:\n  Interruptions: {MaintenanceLeadMinutes: 45}\n"
+        "  Health: {ImpairedSeconds: null, SlurmdStartSeconds: 7, RegistrationSeconds: 8, KeepFailedNodeMinutes: 2}\n"
+    )
+    policy = policy_of(loads((EXAMPLES / "minimal.yaml").read_text() + own))
+    health = policy.health
+    assert (policy.maintenance_lead_s, health.impaired_s, health.keep_s) == (2700.0, None, 120.0)
+    assert health.boot_s[BootPhase.NODE_KNOWN] == 7.0
+    assert health.boot_s[BootPhase.SLURMD_STARTED] == 8.0
