@@ -45,6 +45,7 @@ def static_power_up(
         and (node := snapshot.nodes.get(name)) is not None
         and node.is_powered_down
         and not node.is_down
+        and not node.is_marked_by_others
         and not node.is_unclear
         and not node.flags & {NodeFlag.POWER_UP, NodeFlag.POWERING_UP, NodeFlag.DRAIN}
         and snapshot.now - tried.get(name, float("-inf")) >= policy.static_retry_s

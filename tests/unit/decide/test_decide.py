@@ -126,6 +126,10 @@ class TestDemand:
         assert [len(launch.claims) for launch in launches] == [2, 2, 1]
         assert len({launch.token for launch in launches}) == 3
 
+    def test_a_static_node_that_somebody_reboots_is_not_powered_up(self) -> None:
+        node = a_node("q1-st-c5-1", f"{POWERED_DOWN}+REBOOT_ISSUED")
+        assert decide(a_snapshot(nodes=[node]), a_policy(static=("q1-st-c5-1",))).actions == ()
+
     def test_a_static_node_that_is_powered_down_is_powered_up(self) -> None:
         plan = decide(a_snapshot(nodes=[a_node("q1-st-c5-1", POWERED_DOWN)]), a_policy(static=("q1-st-c5-1",)))
         assert plan.actions == (PowerUpNodes((NodeName("q1-st-c5-1"),), Reason.STATIC),)
