@@ -180,9 +180,12 @@ def _is_refused_for_long(world: World, name: NodeName) -> bool:
     """A ban that no waiting ends is on an offering of the node's."""
     key = world.policy.nodes[name].key
     return any(
-        ban.is_active(world.now) and ban.scope.kind not in PASSING and covers(ban, offering, key, world.subnets(), "")
+        ban.is_active(world.now)
+        and ban.scope.kind not in PASSING
+        and covers(ban, offering, key, world.subnets(), "", number)
         for ban in world.table.offerings.bans
-        for offering in world.policy.compute_resources[key].offerings
+        for number, tier in enumerate(world.policy.compute_resources[key].tiers)
+        for offering in tier.offerings
     )
 
 

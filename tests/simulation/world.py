@@ -559,7 +559,8 @@ class World:
         self.announcements.check(self)
         self.events.check(snapshot, self)
         self.ailments.check(snapshot, plan, self)
-        self.watch.after_decision(self)
+        if not daemon.is_stale:  # what the table did not answer for is decided about in the next round
+            self.watch.after_decision(self)
         check_waits(self, snapshot, plan, self.market.policy(self.policy))
         return plan
 
