@@ -12,7 +12,7 @@ from clustermgtd.decide.falls import DOUBLINGS_MAX
 from clustermgtd.model.action import Reason, SetNodesDown, StartLaunch
 from clustermgtd.model.claim import ClaimState, Launch, NodeClaim
 from clustermgtd.model.failure import REMEMBERED
-from clustermgtd.model.ids import InstanceType, NodeName, SubnetId
+from clustermgtd.model.ids import InstanceType, JobId, NodeName, SubnetId
 from clustermgtd.model.job import Job
 from clustermgtd.model.offering import Market, Offering, Subnet
 from clustermgtd.model.offering_memory import Ban
@@ -23,8 +23,9 @@ from tests.simulation.shortages import NEIGHBOUR, OTHER_ZONE, ROOMY
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-LATE_TICKS_MAX = 2
-"""A launch that tries an ended ban is small; the rest of its nodes is asked for in the next tick."""
+LATE_TICKS_MAX = 4
+"""Ticks in which a node is not asked for although it is time: a launch that tries an ended ban is small, and the rest
+of its nodes is asked for in the next tick."""
 
 
 def capacity_tiers(rng: random.Random, first: CapacityTier) -> tuple[CapacityTier, ...]:
@@ -103,20 +104,23 @@ def check_waits(world: World, snapshot: Snapshot, plan: Plan, policy: Policy) ->
     helped = {node for action in plan.actions if isinstance(action, SetNodesDown) for node in action.nodes}
     launched = [action.launch for action in plan.actions if isinstance(action, StartLaunch)]
     helped |= {claim.node for launch in launched for claim in launch.claims}  # whose records may have been lost
-    late: dict[NodeName, int] = {}
+    late: dict[tuple[NodeName, JobId, int], int] = {}
     for name, placed in policy.nodes.items():
         node, compute_resource = snapshot.nodes[name], policy.compute_resources[placed.key]
         job = next((job for job in snapshot.jobs.values() if name in job.nodes and job.is_configuring), None)
-        if not node.is_powering_up or node.is_down or job is None or name in backed | helped:
+        if not node.is_powering_up or node.is_down or job is None:
             continue
         if policy.gangs.keeps(len(job.nodes)) or world.table.fleet.is_stopped(placed.key.queue):
             continue  # the former have bounds of their own, the latter are not to run
         if compute_resource.tiers[0].market is Market.CAPACITY_BLOCK:
             continue  # asked for once EC2 was seen to say that the block has begun
+        key = (name, job.id, job.restarts)
+        late[key] = world.late.get(key, 0)
         is_blocked = any(node in backed for node in job.nodes if policy.nodes[node].key == placed.key)
-        if not is_blocked and _is_late(world, job, compute_resource, snapshot):
-            late[name] = world.late.get(name, 0) + 1
-            assert late[name] <= LATE_TICKS_MAX, f"{name} of job {job.id} waits since {job.started_at}, now {world.now}"
+        is_asked = name in backed | helped or is_blocked
+        if not is_asked and _is_late(world, job, compute_resource, snapshot):
+            late[key] += 1
+            assert late[key] <= LATE_TICKS_MAX, f"{name} of job {job.id} waits since {job.started_at}, now {world.now}"
     world.late = late
 
 
@@ -207,6 +211,9 @@ def _is_tried(bans: Iterable[Ban], tried: set[Offering], subnets: Mapping[Subnet
 def _is_remembered(world: World, name: NodeName) -> bool:
     """What EC2 refused the node with says something about the next request, and what it says is known. Jobs that keep
     what arrived have bounds of their own."""
+    job = world.slurm.nodes[name].job
+    if job is not None and world.policy.gangs.keeps(len(world.slurm.jobs[job].nodes)):
+        return False
     for launch in world.table.open_launches().values():
         if any(gang.is_kept and name in gang.nodes for gang in launch.gangs):
             return False

@@ -49,6 +49,7 @@ from clustermgtd.model.ids import (
     ComputeResourceName,
     InstanceId,
     InstanceType,
+    JobId,
     LaunchToken,
     NodeName,
     QueueName,
@@ -250,8 +251,8 @@ class World:
         self.subnets_read_at: float | None = None
         self.planned: tuple[Launch, ...] = ()
         """Launches under way when the plan that is being carried out was made, its own too, whatever became of them."""
-        self.late: dict[NodeName, int] = {}
-        """Ticks in a row in which a node should have been asked for and was not."""
+        self.late: dict[tuple[NodeName, JobId, int], int] = {}
+        """Ticks in which a node of a job's present attempt should have been asked for and was not."""
         self.crash_rate = rng.choice([0.0, 0.01, 0.05])
 
     # set-up
