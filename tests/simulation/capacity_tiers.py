@@ -53,6 +53,15 @@ def last_tiers_first(policy: Policy) -> Policy:
     return replace(policy, compute_resources=turned)
 
 
+def without_deadlines(policy: Policy) -> Policy:
+    """A mistake to plant: the first tier is waited for as long as it takes."""
+    patient = {
+        key: replace(r, tiers=(replace(r.tiers[0], max_wait_s=1e9), *r.tiers[1:]))
+        for key, r in policy.compute_resources.items()
+    }
+    return replace(policy, compute_resources=patient)
+
+
 def check_tier(world: World, action: StartLaunch, policy: Policy, subnets: Mapping[SubnetId, Subnet]) -> None:
     """A launch asks for what its tier has, and each higher tier is refused for its size, being tried, or fallen from.
 

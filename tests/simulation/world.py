@@ -84,6 +84,7 @@ from tests.simulation.capacity_tiers import (
     check_waits,
     last_tiers_first,
     only_first_tiers,
+    without_deadlines,
 )
 from tests.simulation.cloud import TOKEN_TAG, Cloud
 from tests.simulation.fleet_operators import (
@@ -114,7 +115,7 @@ BUGS = frozenset(
         "bans-ignored",
         "tiers-ignored",
         "tiers-turned",
-        "wait-starts-anew",
+        "waits-forever",
         "refusals-believed",
         "warnings-ignored",
         "events-ignored",
@@ -505,8 +506,6 @@ class World:
             self.counts["EC2 unreadable"] += 1
             return None
         nodes, jobs = self.slurm.view()
-        if "wait-starts-anew" in self.bugs:
-            jobs = {id: replace(job, started_at=self.now) for id, job in jobs.items()}
         snapshot = Snapshot(
             now=self.now,
             nodes=nodes,
@@ -573,6 +572,8 @@ class World:
     def _planted(self, policy: Policy) -> Policy:
         if "tiers-ignored" in self.bugs:
             return only_first_tiers(policy)
+        if "waits-forever" in self.bugs:
+            return without_deadlines(policy)
         return last_tiers_first(policy) if "tiers-turned" in self.bugs else policy
 
     def _maybe_crash(self) -> None:
