@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 LATE_TICKS_MAX = 4
-"""Ticks in which a node is not asked for although it is time: a launch that tries an ended ban is small, and the rest
-of its nodes is asked for in the next tick."""
+"""Ticks between two calls in which a node is not asked for although it is time: a launch that tries an ended ban is
+small, and the rest of its nodes is asked for in the next tick."""
 
 
 def capacity_tiers(rng: random.Random, first: CapacityTier) -> tuple[CapacityTier, ...]:
@@ -112,7 +112,8 @@ def check_waits(world: World, snapshot: Snapshot, plan: Plan, policy: Policy) ->
     backed = {c.node for launch in world.table.open_launches().values() for c in launch.claims if _is_served(c)}
     helped = {node for action in plan.actions if isinstance(action, SetNodesDown) for node in action.nodes}
     launched = [action.launch for action in plan.actions if isinstance(action, StartLaunch)]
-    helped |= {claim.node for launch in launched for claim in launch.claims}  # whose records may have been lost
+    asked = [{claim.node for claim in launch.claims} for launch in launched]
+    helped = helped.union(*asked)  # the records of launches may have been lost
     late: dict[tuple[NodeName, JobId, int], int] = {}
     for name, placed in policy.nodes.items():
         node, compute_resource = snapshot.nodes[name], policy.compute_resources[placed.key]
@@ -124,7 +125,7 @@ def check_waits(world: World, snapshot: Snapshot, plan: Plan, policy: Policy) ->
         if compute_resource.tiers[0].market is Market.CAPACITY_BLOCK:
             continue  # asked for once EC2 was seen to say that the block has begun
         key = (name, job.id, job.restarts)
-        late[key] = world.late.get(key, 0)
+        late[key] = 0 if any(name in names for names in asked) else world.late.get(key, 0)
         is_blocked = any(node in backed for node in job.nodes if policy.nodes[node].key == placed.key)
         is_asked = name in backed | helped or is_blocked
         if not is_asked and _is_late(world, job, compute_resource, snapshot):

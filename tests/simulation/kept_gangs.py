@@ -128,7 +128,8 @@ class Watch:
         }
         live = world.cloud.live()
         for instance in instances:
-            is_of_use = instance in live and live[instance].state in ("pending", "running")
+            was_seen = instance not in world.blast.hidden
+            is_of_use = was_seen and instance in live and live[instance].state in ("pending", "running")
             is_waiting = instance in waiting and is_of_use and reason is not Reason.POWER_CYCLE
             assert not is_waiting, f"{instance} is one that job {waiting.get(instance)} waits with: {reason}"
 
