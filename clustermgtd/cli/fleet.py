@@ -239,10 +239,16 @@ def _run(arguments: argparse.Namespace, act: Callable[[FleetRequests, Settings],
         print(error, file=sys.stderr)
         return Exit.FAILED
     if arguments.output == "json":
-        answer = _as_json(settings, record, queues, arguments.queue) | {"held_back": _held_back(safeguards)}
+        answer = _as_json(settings, record, queues, arguments.queue)
+        answer |= {"held_back": _held_back(safeguards), "protected": _protected(safeguards)}
         print(json.dumps(answer, indent=2))
     else:
         print(table(("QUEUE", "STATUS", "SINCE", "BY", "JOBS"), _rows(record, queues, arguments.queue)))
+        for boots in _protected(safeguards):
+            print(
+                f"{boots['queue']}/{boots['compute_resource']} is protected: {boots['failures']} in a row did "
+                f"not become nodes; the last one: {boots['cause']}; tried again after {_clock_time(boots['until'])}"
+            )
         for held in safeguards.held_back:
             print(f"{held.count} terminations in queue {held.queue or UNKNOWN} are held back: {held.reason}")
     return Exit.OK
@@ -263,6 +269,21 @@ async def _with_requests(
 
 def _held_back(safeguards: Safeguards) -> list[dict[str, Any]]:
     return [{"queue": held.queue, "reason": held.reason, "count": held.count} for held in safeguards.held_back]
+
+
+def _protected(safeguards: Safeguards) -> list[dict[str, Any]]:
+    return [
+        {
+            "queue": boots.queue,
+            "compute_resource": boots.compute_resource,
+            "failures": boots.failures,
+            "since": boots.since,
+            "until": boots.until,
+            "cause": boots.cause,
+        }
+        for boots in safeguards.boots
+        if boots.is_protected
+    ]
 
 
 def _as_json(settings: Settings, record: FleetRecord, queues: list[QueueName], queue: QueueName) -> dict[str, Any]:

@@ -102,6 +102,8 @@ def covers(
 ) -> bool:
     """The ban speaks of this offering when it is asked for in this tier of this compute resource."""
     scope = ban.scope
+    if scope.kind is FailureKind.BOOTSTRAP:
+        return scope.place == place_of(key)
     return (
         scope.market in ("", offering.market)
         and scope.instance_type in ("", offering.instance_type, _quota_class(offering.instance_type))

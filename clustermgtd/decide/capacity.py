@@ -12,6 +12,7 @@ from clustermgtd.decide.offerings import NAMED_MAX, Availability, Choice, senten
 from clustermgtd.decide.tiers import began_at
 from clustermgtd.model.action import Reason, SetNodesDown, StartLaunch
 from clustermgtd.model.claim import ClaimEvent, ClaimState, Gang, Launch, LaunchRequest, NodeClaim
+from clustermgtd.model.failure import FailureKind
 from clustermgtd.model.ids import JobId, LaunchToken, NodeName
 from clustermgtd.model.job import Job
 from clustermgtd.model.offering import Offering
@@ -172,7 +173,9 @@ def launches(
                 if node not in gangs.waiting and not snapshot.nodes[node].is_marked_by_others
             )
             detail = sentence(choice.bans, max(NAMED_MAX, len(compute_resource.tiers)))
-            refused += [SetNodesDown(ours, Reason.NO_CAPACITY, detail)] if ours else []
+            is_protected = any(ban.scope.kind is FailureKind.BOOTSTRAP for ban in choice.bans)
+            why = Reason.PROTECTED if is_protected else Reason.NO_CAPACITY
+            refused += [SetNodesDown(ours, why, detail)] if ours else []
         if not choice.offerings:
             wake_at = min(wake_at, choice.wait_until)
             continue

@@ -16,7 +16,7 @@ from clustermgtd.model.action import (
     RecordFleet,
     SetNodesDown,
 )
-from clustermgtd.model.fleet_status import FleetRecord, FleetStatus, ScopeStatus, StopOptions, advanced
+from clustermgtd.model.fleet_status import CLUSTER, FleetRecord, FleetStatus, ScopeStatus, StopOptions, advanced
 from clustermgtd.model.ids import JobId, NodeName, QueueName
 from clustermgtd.model.job import Job
 from clustermgtd.model.node import Node, NodeBase
@@ -51,25 +51,31 @@ class FleetStep:
         return frozenset(name for name, placed in policy.nodes.items() if placed.key.queue in self.stopped)
 
 
-def fleet_step(snapshot: Snapshot, policy: Policy) -> FleetStep:
+def fleet_step(snapshot: Snapshot, policy: Policy, protected: Collection[QueueName] = ()) -> FleetStep:
     """How far stops and starts have come, by what is stored about launches, and the partitions to close and open.
 
     A partition is closed only if it is UP, and is remembered before it is closed, so that what somebody else closed
     is never opened by us. Level-triggered: slurmctld forgets such changes when it reads its configuration.
+
+    A queue with a `protected` compute resource is PROTECTED as long as it runs, and so is the cluster.
     """
     record = snapshot.fleet
-    if record.is_settled:
+    if record.is_settled and not protected and not any(s.status is FleetStatus.PROTECTED for s in record.scopes):
         return FleetStep(record)
     queues = {key.queue for key in policy.compute_resources}
+    for queue in sorted({CLUSTER, *protected} if protected else ()):
+        record = record.with_scope(record.scope(queue))
     stopped = frozenset(queue for queue in queues if record.is_stopped(queue))
     states = snapshot.partitions
     to_close = sorted(queue for queue in stopped if states.get(queue) is PartitionState.UP)
     ours = {queue for queue in record.closed if queue in stopped or states.get(queue) is PartitionState.INACTIVE}
     to_open = sorted(ours - stopped)
     record = replace(record, closed=tuple(sorted(ours | set(to_close))))
+    protected_in = set(protected)
     for scope in record.scopes:
         covered = {scope.queue} & queues if scope.queue else queues
-        status = _next_status(scope, covered, record, snapshot, policy)
+        is_protected = not protected_in.isdisjoint(covered)
+        status = _next_status(scope, covered, record, snapshot, policy, is_protected=is_protected)
         if status is not None:
             record = record.with_scope(advanced(scope, status, snapshot.now))
     partitions: list[Action] = []
@@ -86,9 +92,15 @@ def _next_status(
     record: FleetRecord,
     snapshot: Snapshot,
     policy: Policy,
+    *,
+    is_protected: bool,
 ) -> FleetStatus | None:
     """The status that the observation brings, if it brings another."""
     match scope.status:
+        case FleetStatus.RUNNING if is_protected:
+            return FleetStatus.PROTECTED
+        case FleetStatus.PROTECTED if not is_protected:
+            return FleetStatus.RUNNING
         case FleetStatus.STOP_REQUESTED:
             return FleetStatus.STOPPING
         case FleetStatus.STOPPING if _are_down(queues, snapshot, policy):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 
 from clustermgtd.decide.offerings import Availability, sentence
-from clustermgtd.model.action import HoldNodes, ReleaseNodes
+from clustermgtd.model.action import HoldNodes, Reason, ReleaseNodes
+from clustermgtd.model.failure import FailureKind
 from clustermgtd.model.ids import NodeName
 from clustermgtd.model.node import Node, NodeBase, NodeFlag
 from clustermgtd.model.policy import ComputeResourceKey, Policy
@@ -58,7 +59,10 @@ def holds(
         released += held[key][: max(0, spared - len(free[key]))]
         marked += to_hold + held[key][max(0, spared - len(free[key])) :]
         if to_hold:
-            wanted.append(HoldNodes(tuple(to_hold), sentence(availability.refusals(compute_resource))))
+            refusals = availability.refusals(compute_resource)
+            is_protected = any(ban.scope.kind is FailureKind.BOOTSTRAP for ban in refusals)
+            why = Reason.PROTECTED if is_protected else Reason.NO_CAPACITY
+            wanted.append(HoldNodes(tuple(to_hold), sentence(refusals), why))
     release = ReleaseNodes(tuple(sorted(released))) if released else None
     return wanted, release, tuple(sorted([*marked, *released]))
 

@@ -258,6 +258,8 @@ def _subject(ban: Ban) -> str:
             return f"{scope.place} has no free address"
         case FailureKind.UNSUPPORTED:
             return f"{scope.instance_type} is not offered in {scope.place}"
+        case FailureKind.BOOTSTRAP:
+            return f"instances of {scope.place} start and do not become nodes; nothing is launched"
         case FailureKind.CONFIGURATION:
             return f"EC2 refuses the configuration of {' in '.join(w for w in (scope.instance_type, scope.place) if w)}"
         case _:

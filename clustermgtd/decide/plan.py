@@ -22,6 +22,7 @@ from clustermgtd.decide.liveness import NodeUpdate, end_unwanted, help_nodes, st
 from clustermgtd.decide.maintenance import maintenance
 from clustermgtd.decide.offerings import Availability
 from clustermgtd.decide.outcome import settled
+from clustermgtd.decide.protection import protection
 from clustermgtd.decide.requeue import freed, lifts, overtaken
 from clustermgtd.decide.reservations import Blocks
 from clustermgtd.decide.sync import is_awaited, missing_since, sync
@@ -67,11 +68,12 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         for instance, reason in still_ending(launch, snapshot, policy).items():
             ending.setdefault(instance, reason)
 
-    fleet = fleet_step(snapshot, policy)
+    boots = protection(launches, snapshot, policy)
+    fleet = fleet_step(snapshot, policy, boots.queues)
     launchable = fleet.launchable(policy)
     lift, waiting = lifts(snapshot)
     offerings = learn(snapshot, launches, policy)
-    availability = Availability.of(offerings, launches, snapshot)
+    availability = boots.shape(Availability.of(offerings, launches, snapshot), policy)
     hold, release, held = holds(snapshot, policy, availability)
     since = wanted_since(snapshot, policy)
     gangs = kept_gangs(launches, snapshot, launchable, availability, since)
@@ -117,10 +119,10 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     actions: list[Action] = [
         *([RecordOfferings(offerings)] if offerings is not snapshot.offerings else []),
         *fleet.record_action(snapshot),
-        *guard.record_action(),
+        *guard.record_action(boots.boots),
         *(RecordLaunch(launch) for token, launch in launches.items() if launch is not snapshot.launches[launch.token]),
         *_terminations(ending, policy),
-        *withdrawals(snapshot, fleet.stopped),
+        *withdrawals(snapshot, fleet.stopped, boots.closed),
         *fleet.partitions,
         *hold,
         *gangs.released,
@@ -171,7 +173,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         blocks=blocks.statuses,
         fleet=fleet.record,
         wake_at=min(shaped.wake_at, events.wake_at, ill.wake_at),
-        safeguards=guard.outcome(),
+        safeguards=guard.outcome(boots.boots),
         failed=tuple(failed for _, failed in sorted(ill.failed.items())),
     )
 

@@ -15,6 +15,7 @@ from clustermgtd.model.policy import Policy
 from clustermgtd.model.safeguards import (
     ALWAYS_ALLOWED,
     WINDOW_S,
+    BootRecord,
     HeldBack,
     Safeguards,
     Terminated,
@@ -75,14 +76,14 @@ class TerminationGuard:
                 kept.append(replace(action, nodes=names))
         return kept
 
-    def record_action(self) -> list[RecordSafeguards]:
+    def record_action(self, boots: tuple[BootRecord, ...]) -> list[RecordSafeguards]:
         """The record to store before anything else, if it changed."""
-        safeguards = self.outcome()
-        return [RecordSafeguards(safeguards)] if safeguards is not self._snapshot.safeguards else []
+        safeguards = self.outcome(boots)
+        return [RecordSafeguards(safeguards)] if safeguards != self._snapshot.safeguards else []
 
-    def outcome(self) -> Safeguards:
-        """What is known after this decision: the same value if nothing changed."""
-        before = self._snapshot.safeguards
+    def outcome(self, boots: tuple[BootRecord, ...]) -> Safeguards:
+        """What is known after this decision."""
+        before = replace(self._snapshot.safeguards, boots=boots)
         held_back = tuple(sorted(HeldBack(*key, count) for key, count in self._held_back.items()))
         if not self._allowed and held_back == before.held_back:
             return before

@@ -25,6 +25,10 @@ from clustermgtd.node.user_data import agent_environment
 
 _STOP_DEADLINE_S = 10.0
 _ALIVE_MAX = 2048
+BAD_IMAGE = "bad-image"
+"""While a file of this name is in the lab's folder, instances that start end themselves, as with an image that does not
+boot."""
+_BROKEN_AGENT = "import time; print('this image does not boot', flush=True); time.sleep(0.5); raise SystemExit(1)"
 
 _LOCAL = tuple(
     arguments.ENVIRONMENT_PREFIX + name
@@ -93,10 +97,12 @@ class InstanceSupervisor:
         folder = self._host.folder / "instances" / instance
         folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-I", "-S", machine.__file__, str(os.getpid())]
+        is_bad = (self._host.folder / BAD_IMAGE).exists()
+        agent = ("-c", _BROKEN_AGENT) if is_bad else ("-m", "clustermgtd.node")
         with (folder / "console.log").open("ab") as console:
             process = await asyncio.create_subprocess_exec(
                 *command,
-                *(sys.executable, "-m", "clustermgtd.node"),
+                *(sys.executable, *agent),
                 env=self._environment(metadata),
                 cwd=folder,
                 stdin=asyncio.subprocess.DEVNULL,

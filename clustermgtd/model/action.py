@@ -83,6 +83,8 @@ class Reason(StrEnum):
     """The nodes' capacity block ends soon, or has ended."""
     ADDRESS = "address"
     """Slurm has to be told where the instance is."""
+    PROTECTED = "protected"
+    """Nodes of the compute resource did not come up, again and again."""
     FLEET_STOP = "fleet-stop"
     """An operator stopped the cluster or the queue."""
     FLEET_START = "fleet-start"
@@ -99,6 +101,7 @@ INVOLUNTARY: Mapping[Reason, bool] = {
     Reason.LAUNCH_FAILED: False,
     Reason.NO_CAPACITY: False,
     Reason.HOLD_OVER: False,
+    Reason.PROTECTED: False,
     Reason.MARK_LIFTED: False,
     # an operator or the configuration asked for it
     Reason.FLEET_STOP: False,

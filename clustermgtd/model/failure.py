@@ -22,6 +22,8 @@ class FailureKind(StrEnum):
     """A human has to change something."""
     SERVICE = "service"
     """EC2 itself failed: try again under the same token."""
+    BOOTSTRAP = "bootstrap"
+    """The instances come, and do not become nodes: said of a compute resource, never by EC2."""
     UNKNOWN = "unknown"
     """A code that the table does not have: permanent for this request."""
 

@@ -10,6 +10,8 @@ from clustermgtd.model.ids import NodeName, QueueName
 REASON_PREFIX = "clustermgtd:"
 """Every node reason we write starts with this; a reason without it belongs to somebody else and is read-only."""
 
+PROTECTED_MARK = f"{REASON_PREFIX} protected"
+"""How it begins if nodes of its compute resource did not come up."""
 HOLD_MARK = f"{REASON_PREFIX} no-capacity"
 """How the reason of a node begins that we keep out of scheduling because EC2 has nothing for it."""
 
@@ -187,7 +189,7 @@ class Node:
     @property
     def is_held_by_us(self) -> bool:
         """We drained it, because EC2 has nothing for it."""
-        return NodeFlag.DRAIN in self.flags and self.reason.startswith(HOLD_MARK)
+        return NodeFlag.DRAIN in self.flags and self.reason.startswith((HOLD_MARK, PROTECTED_MARK))
 
     @property
     def is_marked_by_others(self) -> bool:

@@ -13,7 +13,7 @@ from clustermgtd.model.job import JobTag
 from clustermgtd.model.node_report import BootPhase
 from clustermgtd.model.offering import Market, Offering
 from clustermgtd.model.price import Prices
-from clustermgtd.model.safeguards import TerminationPolicy
+from clustermgtd.model.safeguards import ProtectionPolicy, TerminationPolicy
 
 TIERS_MAX = 8
 """Capacity tiers of one compute resource."""
@@ -177,6 +177,7 @@ class Policy:
     of EC2's status."""
     terminations: TerminationPolicy = TerminationPolicy()
     health: HealthPolicy = HealthPolicy()
+    protection: ProtectionPolicy = ProtectionPolicy()
     blocks: BlockPolicy = BlockPolicy()
     job_tags: tuple[JobTag, ...] = ()
     """Facts about jobs that their instances are tagged with."""

@@ -46,7 +46,7 @@ from clustermgtd.model.claim import ClaimState, Launch, NodeClaim
 from clustermgtd.model.failure import FailureKind
 from clustermgtd.model.hostlist import fold
 from clustermgtd.model.ids import LaunchToken
-from clustermgtd.model.node import HOLD_MARK, REASON_PREFIX
+from clustermgtd.model.node import REASON_PREFIX
 from clustermgtd.model.partition import PartitionState
 from clustermgtd.model.snapshot import Plan
 from clustermgtd.ports.clock import Clock
@@ -270,7 +270,7 @@ class Actor:
                     await self._scheduler.power_down(nodes)
                 log.warning("nodes_down", nodes=fold(nodes), reason=reason, detail=detail)
             case HoldNodes(nodes, detail, reason):
-                await self._scheduler.hold(nodes, f"{HOLD_MARK} {detail}"[:REASON_LENGTH_MAX])
+                await self._scheduler.hold(nodes, f"{REASON_PREFIX} {reason} {detail}"[:REASON_LENGTH_MAX])
                 log.warning("nodes_held", nodes=fold(nodes), reason=reason, detail=detail)
             case DrainNodes(nodes, reason, detail):
                 await self._scheduler.drain(nodes, f"{REASON_PREFIX} {reason} {detail}".strip()[:REASON_LENGTH_MAX])

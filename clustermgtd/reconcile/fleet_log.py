@@ -35,3 +35,22 @@ def log_safeguards(before: Safeguards, after: Safeguards) -> None:
     for (queue, reason), count in sorted(known.items()):
         if not any((held.queue, held.reason) == (queue, reason) for held in after.held_back):
             log.info("terminations_no_longer_held_back", queue=queue, reason=reason, count=count)
+    _log_protection(before, after)
+
+
+def _log_protection(before: Safeguards, after: Safeguards) -> None:
+    old = {(record.queue, record.compute_resource): record for record in before.boots if record.is_protected}
+    new = {(record.queue, record.compute_resource): record for record in after.boots if record.is_protected}
+    for queue, compute_resource in sorted(old.keys() - new.keys()):
+        log.info("compute_resource_trusted_again", queue=queue, compute_resource=compute_resource)
+    for key, record in sorted(new.items()):
+        if key not in old or old[key].until != record.until:
+            log.error(
+                "compute_resource_protected",
+                queue=record.queue,
+                compute_resource=record.compute_resource,
+                failures=record.failures,
+                level=record.level,
+                until=record.until,
+                cause=record.cause,
+            )

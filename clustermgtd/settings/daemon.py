@@ -133,6 +133,23 @@ class Termination(Section):
             yield Finding(("OrphanGraceSeconds",), message)
 
 
+class Protection(Section):
+    """Compute resources whose instances start and do not become nodes."""
+
+    failures_max: Annotated[int, Field(ge=0, le=100_000)] = 10
+    """After so many in a row without one that came up, nothing is launched for the compute resource any more; 0 never
+    stops. It ends when a node comes up, with `clustermgtctl fleet start`, or with another configuration."""
+    backoff_seconds: Annotated[
+        tuple[Annotated[float, Field(ge=1, le=86_400)], ...], Field(min_length=1, max_length=10)
+    ] = (600.0, 1800.0, 7200.0)
+    """Until one launch, of `Offerings.ProbeNodes` nodes or one job, may try again: after the first stop, after one more
+    failure, and so on, seconds; the last one repeats."""
+
+    def findings(self) -> Iterator[Finding]:
+        if list(self.backoff_seconds) != sorted(self.backoff_seconds):
+            yield Finding(("BackoffSeconds",), "must not become shorter with each failure")
+
+
 class Offerings(Section):
     """What is remembered of instance types, zones and markets that EC2 refused."""
 
@@ -291,6 +308,7 @@ class Clustermgtd(Section):
     log: Log = Log()
     launch: LaunchSettings = LaunchSettings()
     termination: Termination = Termination()
+    protection: Protection = Protection()
     governor: Governor = Governor()
     gangs: Gangs = Gangs()
     offerings: Offerings = Offerings()

@@ -18,7 +18,7 @@ from clustermgtd.model.policy import (
     PlacedNode,
     Policy,
 )
-from clustermgtd.model.safeguards import TerminationPolicy
+from clustermgtd.model.safeguards import ProtectionPolicy, TerminationPolicy
 from clustermgtd.model.template import RootVolume, TemplateKey, TemplateSpec
 from clustermgtd.settings.capacity_tiers import ResolvedTier
 from clustermgtd.settings.cluster import Settings
@@ -70,6 +70,7 @@ def build_policy(settings: Settings, templates: Mapping[TemplateKey, LaunchTempl
         rebalance=own.interruptions.rebalance,
         maintenance_lead_s=own.interruptions.maintenance_lead_minutes * 60.0,
         maintenance_forget_s=2 * own.events.status_seconds + 60.0,
+        protection=ProtectionPolicy(own.protection.failures_max, own.protection.backoff_seconds),
         terminations=TerminationPolicy(own.termination.involuntary_per_minute, own.termination.involuntary_percent),
         job_tags=own.job_tags,
         gangs=own.gangs.policy,

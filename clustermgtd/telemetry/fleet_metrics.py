@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from clustermgtd.model.fleet_status import FleetStatus
 from clustermgtd.model.ids import QueueName
@@ -16,7 +16,18 @@ from clustermgtd.telemetry.declarations import Declarations
 class FleetMetrics:
     """Set after each round."""
 
-    def __init__(self, declarations: Declarations) -> None:
+    def __init__(self, declarations: Declarations, queue_label: Callable[[QueueName], str]) -> None:
+        self._queue_label = queue_label
+        self._protected = declarations.gauge(
+            "compute_resources_protected",
+            "Compute resources that are not launched because their nodes do not come up.",
+            labels.QUEUE,
+        )
+        self._failures = declarations.gauge(
+            "bootstrap_failures",
+            "Instances in a row that did not become nodes, of the queue's worst compute resource.",
+            labels.QUEUE,
+        )
         self._statuses = declarations.gauge(
             "queues", "Queues by whether they run, as operators and the daemon made it.", labels.FLEET_STATUS
         )
@@ -40,6 +51,13 @@ class FleetMetrics:
         self._set_statuses(Counter(plan.fleet.effective(queue) for queue in _queues(snapshot)))
 
         self._set_held_back(plan.safeguards)
+        protected = Counter(r.queue for r in plan.safeguards.boots if r.is_protected)
+        worst: dict[QueueName, int] = {}
+        for record in plan.safeguards.boots:
+            worst[record.queue] = max(record.failures, worst.get(record.queue, 0))
+        for queue in _queues(snapshot):
+            self._protected.labels(self._queue_label(queue)).set(protected[queue])
+            self._failures.labels(self._queue_label(queue)).set(worst.get(queue, 0))
         for terminated in plan.safeguards.terminated:
             if terminated.at == snapshot.now:
                 self._involuntary.labels(terminated.reason).inc(terminated.count)

@@ -50,7 +50,7 @@ class Metrics:
         self.tiers = TierMetrics(self.declarations, self._queue)
         self.notices = NoticeMetrics(self.declarations)
         self.blocks = BlockMetrics(self.declarations, self._queue)
-        self.fleet = FleetMetrics(self.declarations)
+        self.fleet = FleetMetrics(self.declarations, self._queue)
         self._start_at_zero()
 
     def _declare_loop(self) -> None:

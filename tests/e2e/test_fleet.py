@@ -52,7 +52,7 @@ def test_a_stop_requeues_a_running_job_and_a_start_runs_it_again(lab: Lab) -> No
     lab.wait_for_job(job, "RUNNING")
     answer = fleet(lab, "stop", "--wait", "--timeout", "60")
     assert answer["status"] == "STOPPED"
-    assert {queue["queue"]: queue["partition_closed"] for queue in answer["queues"]} == {"first": True, "second": True}
+    assert {queue["queue"] for queue in answer["queues"] if queue["partition_closed"]} == {"first", "second", "third"}
     assert live(lab) == 0
     assert (partition(lab, "first"), partition(lab, "second")) == ("inactive", "inactive")
     assert lab.jobs(job)[0].state == "PENDING"
@@ -117,3 +117,57 @@ def test_a_stop_is_written_without_a_daemon_and_carried_out_by_the_next_one(lab:
     assert partition(lab, "second") == "down"
     lab.run("scontrol", "update", "PartitionName=second", "State=UP")
     lab.wait_until(lambda: state_of(lab, STATIC) == "idle")
+
+
+def status(lab: Lab, queue: str) -> str:
+    (entry,) = fleet(lab, "status", "--queue", queue)["queues"]
+    return str(entry["status"])
+
+
+def launched(lab: Lab) -> int:
+    """Instances that were ever started."""
+    return int(lab.status().site["launched"])
+
+
+def held(lab: Lab) -> list[str]:
+    lines = lab.run("sinfo", "-h", "-N", "-t", "drain", "-o", "%N %E").splitlines()
+    return sorted({line.split()[0] for line in lines if "clustermgtd: protected" in line})
+
+
+def test_twelve_bad_boots_protect_a_queue_until_an_operator_starts_it_again(lab: Lab) -> None:
+    bad_image = lab.folder.path / "bad-image"
+    bad_image.touch()
+    job = lab.submit("true", "--partition=third", "--nodes=12")
+    lab.wait_until(lambda: status(lab, "third") == "PROTECTED", deadline_s=60)
+    (protected,) = fleet(lab, "status")["protected"]
+    assert (protected["queue"], protected["compute_resource"]) == ("third", "c5a")
+    assert protected["failures"] >= 12
+    assert fleet(lab, "status")["status"] == "PROTECTED"
+    assert status(lab, "second") == "RUNNING"
+    lab.wait_until(lambda: len(held(lab)) == 12, deadline_s=20)
+    lab.wait_until(lambda: lab.jobs(job)[0].state == "PENDING")
+    count = launched(lab)
+    other = lab.submit("true", "--partition=first", "--nodes=1")
+    bad_image.unlink()
+    lab.wait_for_job(other)
+    assert launched(lab) == count, "a busy queue hides nothing, and nothing is launched in the protected one"
+    fleet(lab, "start", "--queue", "third", "--wait")
+    lab.wait_for_job(job)
+    assert fleet(lab, "status")["protected"] == []
+    assert fleet(lab, "status")["status"] == "RUNNING"
+    lab.wait_until(lambda: live(lab) == 1)
+    assert held(lab) == []
+
+
+def test_after_a_back_off_one_try_that_succeeds_ends_the_protection_and_it_outlives_the_daemon(lab: Lab) -> None:
+    bad_image = lab.folder.path / "bad-image"
+    bad_image.touch()
+    job = lab.submit("true", "--partition=third", "--nodes=1")
+    lab.wait_until(lambda: status(lab, "third") == "PROTECTED", deadline_s=90)
+    lab.stop_daemon()
+    bad_image.unlink()
+    lab.start_daemon()
+    assert status(lab, "third") == "PROTECTED"
+    lab.wait_for_job(job)
+    lab.wait_until(lambda: status(lab, "third") == "RUNNING")
+    lab.wait_until(lambda: live(lab) == 1)

@@ -18,6 +18,7 @@ from clustermgtd.model.offering import Market, Offering, Subnet
 from clustermgtd.model.offering_memory import Ban
 from clustermgtd.model.policy import CapacityTier, ComputeResourceKey, ComputeResourcePolicy, Policy, ScalingStrategy
 from clustermgtd.model.snapshot import Plan, Snapshot
+from tests.simulation.bad_boots import is_protected
 from tests.simulation.shortages import NEIGHBOUR, OTHER_ZONE, ROOMY
 
 if TYPE_CHECKING:
@@ -122,6 +123,8 @@ def check_waits(world: World, snapshot: Snapshot, plan: Plan, policy: Policy) ->
             continue
         if policy.gangs.keeps(len(job.nodes)) or world.table.fleet.is_stopped(placed.key.queue):
             continue  # the former have bounds of their own, the latter are not to run
+        if is_protected(world, name):
+            continue  # a try is under way, whatever the tiers have
         if compute_resource.tiers[0].market is Market.CAPACITY_BLOCK:
             continue  # asked for once EC2 was seen to say that the block has begun
         key = (name, job.id, job.restarts)

@@ -8,6 +8,7 @@ from clustermgtd.model.action import Action, OpenPartitions, PowerUpNodes, Start
 from clustermgtd.model.claim import Launch
 from clustermgtd.model.fleet_status import (
     CLUSTER,
+    STOPS,
     FleetRecord,
     FleetRequestError,
     FleetStatus,
@@ -54,7 +55,7 @@ def _ask(world: World, scope: QueueName, status: FleetStatus, options: StopOptio
 
 def stop_everything(world: World) -> None:
     """The last stop before healing ends."""
-    if world.table.fleet.scope().status in (FleetStatus.RUNNING, FleetStatus.START_REQUESTED, FleetStatus.STARTING):
+    if world.table.fleet.scope().status not in STOPS:
         _ask(world, CLUSTER, FleetStatus.STOP_REQUESTED, StopOptions(when_idle=world.rng.random() < 0.5))
 
 

@@ -15,6 +15,7 @@ from clustermgtd.model.gang import GangOrder, GangPolicy
 from clustermgtd.model.ids import InstanceId, JobId, NodeName
 from clustermgtd.model.offering import Offering
 from clustermgtd.model.policy import Policy
+from tests.simulation.bad_boots import is_protected
 
 if TYPE_CHECKING:
     from tests.simulation.slurm_model import SimJob
@@ -108,7 +109,7 @@ class Watch:
         claims = _claims(world)
         for job in _waiting_jobs(world):
             lost = sorted(set(action.nodes) & set(job.nodes))
-            if not lost or world.table.fleet.is_stopped(job.queue):
+            if not lost or world.table.fleet.is_stopped(job.queue) or any(is_protected(world, name) for name in lost):
                 continue
             world.counts["gang released"] += 1
             since = self.short_at.get((job.id, job.restarts), world.now)

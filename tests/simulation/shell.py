@@ -347,6 +347,7 @@ async def _settle(world: World, checks: Checks, daemons: set[asyncio.Task[None]]
     world.end_trouble()
     start_everything(world)
     world.blast.end()
+    world.boots.end()
     if newest.done():
         newest = asyncio.create_task(_daemon(world, checks))
         daemons.add(newest)
@@ -354,6 +355,7 @@ async def _settle(world: World, checks: Checks, daemons: set[asyncio.Task[None]]
         for _ in range(1200):
             await asyncio.sleep(10.0)
             world.blast.confirm(world)
+            world.boots.start(world)
             world.pass_to(VirtualClock().now())
             check_after_step(world)
             if newest.done():

@@ -75,6 +75,7 @@ from clustermgtd.model.safeguards import Safeguards
 from clustermgtd.model.snapshot import Memory, Plan, Snapshot
 from tests.simulation.ailments import Ailments
 from tests.simulation.announcements import Announcements
+from tests.simulation.bad_boots import BadBoots
 from tests.simulation.blast_radius import BlastRadius
 from tests.simulation.blocks import BlockWorld, shown_reservations
 from tests.simulation.capacity_tiers import (
@@ -227,8 +228,9 @@ class World:
         self.blast = BlastRadius(seed)
         self.ailments = Ailments(seed)
         self.ailments.is_ignored = "illness-ignored" in bugs
+        self.boots = BadBoots(seed)
         policy = self.events.policy(self.blocks.policy(self._policy()))
-        self.policy = self.blast.policy(self.ailments.policy(policy))
+        self.policy = self.boots.policy(self.blast.policy(self.ailments.policy(policy)))
         for node, placed in self.policy.nodes.items():
             self.slurm.nodes[node] = SimNode(node, placed.key.queue, placed.is_static)
             self.slurm.partitions[placed.key.queue] = PartitionState.UP
@@ -347,6 +349,7 @@ class World:
         if self.rng.random() < 0.15:
             self.trouble(DAEMON_TROUBLE + TROUBLE)
         self.blast.step(self)
+        self.boots.step(self)
         if self.rng.random() < 0.9:
             self._turn()
         check_after_step(self)
@@ -378,6 +381,8 @@ class World:
             node = self.table.node_of(instance)
             if node is not None and self.ailments.boots(instance, self):
                 self.registered.add(instance)
+                if self.boots.never_registers(self, node, instance):
+                    continue
                 self.slurm.register(node, instance)
 
     def users(self) -> None:
@@ -545,6 +550,7 @@ class World:
             self._maybe_crash()
             check_fleet_action(self, action, snapshot.fleet)
             self.blast.check(self, action)
+            self.boots.check(self, action, snapshot.safeguards)
             try:
                 self._apply(daemon, action)
             except TransientError as error:
@@ -752,6 +758,7 @@ class World:
         self.is_healed = True
         self.note("healed")
         self.blast.end()
+        self.boots.end()
         self.rival = None
         self.cloud.end_trouble(self.now)
         self.market.forget(self.now)
@@ -776,6 +783,7 @@ class World:
         for _ in range(rounds_max):
             self.pass_time(15.0 if plan is None or plan.actions else QUIET_S)
             self.blast.confirm(self)
+            self.boots.start(self)
             assert self.daemon is not None
             plan = self.tick(self.daemon)
             check_after_step(self)
@@ -792,6 +800,7 @@ class World:
         for _ in range(rounds_max):
             self.pass_time(15.0)
             self.blast.confirm(self)
+            self.boots.start(self)
             assert self.daemon is not None
             self.tick(self.daemon)
             check_after_step(self)
