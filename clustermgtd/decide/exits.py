@@ -145,7 +145,7 @@ def _is_silent(node: Node, claim: NodeClaim | None, live: Collection[str]) -> bo
     next reconfiguration or restart of slurmctld no job gets it any more. A node that was left COMPLETING by a dead
     machine is in the same position.
     """
-    if node.is_responding or node.is_down:
+    if node.is_responding or node.is_down or node.is_powering_up:
         return False
     if claim is not None and claim.holds_instance:
         return node.counts_on_instance and node.base is NodeBase.IDLE and NodeFlag.COMPLETING in node.flags

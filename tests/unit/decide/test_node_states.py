@@ -87,6 +87,13 @@ def test_so_has_every_flag_on_every_base(base: NodeBase) -> None:
         check(Cell(seen, a_node(f"{base}+{flag}", reason), claim, is_grace_over=True))
 
 
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_a_node_that_powers_up_is_not_powered_down_for_its_silence(claim: ClaimState | None) -> None:
+    state = "IDLE+CLOUD+COMPLETING+NOT_RESPONDING+POWERED_DOWN+POWERING_UP"
+    for seen in InstanceSeen:
+        check(Cell(seen, a_node(state), claim, is_grace_over=True))
+
+
 @settings(max_examples=500, deadline=None)
 @given(cells)
 def test_so_has_any_set_of_flags(cell: Cell) -> None:
