@@ -299,7 +299,7 @@ class SimSlurm:
 
     def resume(self, name: NodeName) -> None:
         node = self.nodes[name]
-        node.is_silent = node.power == "down" and (node.is_draining or node.is_down)
+        node.is_silent = node.is_silent or (node.power == "down" and (node.is_draining or node.is_down))
         node.is_draining, node.is_down, node.reason = False, False, ""
 
     def reconfigure(self) -> None:
