@@ -17,10 +17,10 @@ from clustermgtd.errors import ConflictError, FencedError, ThrottledError, Trans
 from clustermgtd.model.claim import Launch
 from clustermgtd.model.failure import FailureKind
 from clustermgtd.model.fleet_status import FleetRecord, FleetStatus, ScopeStatus, StopOptions
-from clustermgtd.model.ids import InstanceId, LaunchToken, NodeName, QueueName
+from clustermgtd.model.ids import ComputeResourceName, InstanceId, LaunchToken, NodeName, QueueName
 from clustermgtd.model.offering import Market
 from clustermgtd.model.offering_memory import Ban, BanScope, OfferingMemory
-from clustermgtd.model.safeguards import HeldBack, Safeguards, Terminated
+from clustermgtd.model.safeguards import BootRecord, HeldBack, Safeguards, Terminated
 from clustermgtd.ports.claim_store import ClaimStore
 from tests.contract.aws.builders import a_launch, a_request, closed, launched
 from tests.contract.aws.wire import Fault, Wire
@@ -516,7 +516,10 @@ def test_a_former_daemon_writes_no_status(play: Play) -> None:
 
 def some_safeguards(count: int = 3) -> Safeguards:
     queue = QueueName("q1")
-    return Safeguards((Terminated(1000.5, queue, "orphan", count),), (HeldBack(queue, "instance-missing", 40),))
+    boots = BootRecord(queue, ComputeResourceName("c5"), 12, "0badcafe", 1000.5, 1600.5, 2, "ResumeTimeout reached")
+    return Safeguards(
+        (Terminated(1000.5, queue, "orphan", count),), (HeldBack(queue, "instance-missing", 40),), (boots,)
+    )
 
 
 def test_what_is_held_back_outlives_the_daemon(play: Play) -> None:

@@ -18,6 +18,7 @@ from clustermgtd.model.ids import (
 from clustermgtd.model.node_report import BootPhase
 from clustermgtd.model.offering import Market, Offering
 from clustermgtd.model.policy import BlockPolicy, ComputeResourceKey, Policy, ScalingStrategy
+from clustermgtd.model.safeguards import ProtectionPolicy, TerminationPolicy
 from clustermgtd.model.template import TemplateKey
 from clustermgtd.settings import Settings, SettingsError, load, loads
 from clustermgtd.settings.policy import build_policy, template_specs
@@ -90,6 +91,19 @@ def test_times_and_limits_are_taken_over() -> None:
     assert (policy.launch_timeout_s, policy.replay_interval_s, policy.terminate_retry_s) == (71, 3, 9)
     assert (policy.orphan_grace_s, policy.missing_grace_s) == (40, 30)
     assert policy.assigns_addresses
+
+
+def test_limits_of_terminations_and_of_failed_boots_reach_the_policy() -> None:
+    text = (EXAMPLES / "minimal.yaml").read_text() + (
+        "Clustermgtd:\n"
+        "  Termination: {InvoluntaryPerMinute: 7, InvoluntaryPercent: 12.5}\n"
+        "  Protection: {FailuresMax: 4, BackoffSeconds: [60, 120]}\n"
+    )
+    policy = policy_of(loads(text))
+    assert policy.terminations == TerminationPolicy(7, 12.5)
+    assert policy.protection == ProtectionPolicy(4, (60.0, 120.0))
+    with pytest.raises(SettingsError, match="must not become shorter with each failure"):
+        loads(text.replace("[60, 120]", "[120, 60]"))
 
 
 def test_templates_hold_the_queues_image_network_disk_and_tags(cluster: Settings) -> None:
