@@ -187,6 +187,33 @@ def _unreadable(rehearsal: Rehearsal) -> None:
     rehearsal.end(job)
 
 
+def _bad_boots(rehearsal: Rehearsal) -> None:
+    """A broken image: twelve instances start and never become nodes. The operator mends it and starts the queue."""
+    stage = rehearsal.stage
+    queue = rehearsal.queue(
+        "one compute resource of 13 dynamic nodes", lambda q: q.dynamic >= 13 and len(q.compute_resources) == 1
+    )
+    broken = stage.folder.path / "bad-image"
+    broken.touch()
+    started, before = time.monotonic(), len(rehearsal.instances())
+    try:
+        job = stage.submit("true", f"--partition={queue.name}", "--nodes=12", "--exclusive")
+        stage.wait_until(lambda: _status(stage, queue) == "PROTECTED", 120, 0.5)
+        rehearsal.figures["submission to protected, s"] = _since(started)
+        launched = len(rehearsal.instances()) - before
+        rehearsal.figures["instances launched until then"] = float(launched)
+        time.sleep(10)
+        rehearsal.expect(len(rehearsal.instances()) - before == launched, "a protected queue was launched for")
+    finally:
+        broken.unlink()
+    started = time.monotonic()
+    _fleet(stage, "start", "--queue", queue.name)
+    stage.wait_for_job(job)
+    rehearsal.figures["start to job's end, s"] = _since(started)
+    rehearsal.expect(_status(stage, queue) == "RUNNING", "the queue stays protected")
+    rehearsal.wait_until_gone()
+
+
 def _fleet_stop(rehearsal: Rehearsal) -> None:
     """The operator stops the cluster under a running job: requeued and run again after a start, or let end first."""
     stage = rehearsal.stage
@@ -214,6 +241,7 @@ SCENARIOS: Mapping[str, Callable[[Rehearsal], None]] = {
     "killed-instance": _killed_instance,
     "shortage": _shortage,
     "ec2-unreadable": _unreadable,
+    "bad-boots": _bad_boots,
     "fleet-stop": _fleet_stop,
 }
 
@@ -362,6 +390,12 @@ def _set_capacity(stage: Stage, instance_type: str, capacity: int | None) -> Non
 def _fleet(stage: Stage, *argv: str) -> None:
     config = str(stage.folder.path / "cluster.yaml")
     stage.run("clustermgtctl", "fleet", *argv, "--wait", "--timeout", "90", "--config", config, timeout_s=120.0)
+
+
+def _status(stage: Stage, queue: Queue) -> str:
+    config = str(stage.folder.path / "cluster.yaml")
+    said = json.loads(stage.run("clustermgtctl", "fleet", "status", "--config", config, "--output", "json"))
+    return next(str(known["status"]) for known in said["queues"] if known["queue"] == queue.name)
 
 
 def _since(started: float) -> float:
