@@ -94,6 +94,12 @@ def test_a_node_that_powers_up_is_not_powered_down_for_its_silence(claim: ClaimS
         check(Cell(seen, a_node(state), claim, is_grace_over=True))
 
 
+@pytest.mark.parametrize("reason", sorted(REASONS.values()))
+def test_a_drained_node_that_somebody_reboots_is_left_alone(reason: str) -> None:
+    for seen, claim in product(InstanceSeen, CLAIMS):
+        check(Cell(seen, a_node("IDLE+CLOUD+DRAIN+REBOOT_ISSUED", reason), claim, is_grace_over=True))
+
+
 @settings(max_examples=500, deadline=None)
 @given(cells)
 def test_so_has_any_set_of_flags(cell: Cell) -> None:
