@@ -135,6 +135,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _rehearse(options: argparse.Namespace) -> int:
     from clustermgtd.lab import rehearsal
+    from clustermgtd.lab.rehearsal_report import as_json, as_text
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
@@ -150,8 +151,8 @@ def _rehearse(options: argparse.Namespace) -> int:
     results = rehearsal.rehearse(folder, config, names, lambda line: print(line, file=sys.stderr, flush=True))
     if options.write is not None:
         options.write.parent.mkdir(parents=True, exist_ok=True)
-        options.write.write_text(rehearsal.as_json(results) + "\n")
-    print(rehearsal.as_json(results) if options.output == "json" else rehearsal.as_text(results), flush=True)
+        options.write.write_text(as_json(results) + "\n")
+    print(as_json(results) if options.output == "json" else as_text(results), flush=True)
     return EXIT_FAILED if any(result.passed is False for result in results) else 0
 
 

@@ -19,6 +19,7 @@ from clustermgtd.lab import lifecycle
 from clustermgtd.lab.client import LabClient
 from clustermgtd.lab.cluster_files import Chosen
 from clustermgtd.lab.folder import LabFolder
+from clustermgtd.lab.rehearsal_report import Result, word
 from clustermgtd.lab.stage import DeadlineError, Stage
 
 CLUSTER = Path(__file__).with_name("rehearsal.yaml")
@@ -246,18 +247,6 @@ SCENARIOS: Mapping[str, Callable[[Rehearsal], None]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How one scenario went."""
-
-    scenario: str
-    passed: bool | None
-    """None: it does not apply to this cluster."""
-    note: str
-    figures: Mapping[str, float]
-    seconds: float
-
-
 def rehearse(folder: LabFolder, config: Path, names: Sequence[str], tell: Callable[[str], None]) -> list[Result]:
     """Play scenarios one after another in a lab of their own; one more result is the operator's.
 
@@ -328,37 +317,6 @@ def _names_resolved(folder: LabFolder) -> Result:
     count = folder.slurmctld_log.read_text(errors="replace").count("getaddrinfo() failed")
     note = f"slurmctld met {count} names that do not resolve: {folder.slurmctld_log}" if count else ""
     return Result("names-resolve", not count, note, {}, 0.0)
-
-
-def as_json(results: Sequence[Result]) -> str:
-    """A list of `{scenario, passed, note, figures, seconds}`."""
-    return json.dumps(
-        [
-            {
-                "scenario": result.scenario,
-                "passed": result.passed,
-                "note": result.note,
-                "figures": dict(result.figures),
-                "seconds": round(result.seconds, 1),
-            }
-            for result in results
-        ],
-        indent=2,
-    )
-
-
-def as_text(results: Sequence[Result]) -> str:
-    """A line for each scenario, and one below it for each figure."""
-    lines = []
-    for result in results:
-        lines.append(f"{result.scenario:<18} {word(result):<15} {result.seconds:6.1f} s  {result.note}".rstrip())
-        lines += [f"    {value:8.2f}  {name}" for name, value in result.figures.items()]
-    return "\n".join(lines)
-
-
-def word(result: Result) -> str:
-    """For people."""
-    return {True: "passed", False: "FAILED", None: "does not apply"}[result.passed]
 
 
 def _queues(config: Path) -> list[Queue]:
