@@ -83,7 +83,8 @@ class Stage:
     def _logged(self, since: int) -> Iterator[dict[str, Any]]:
         with self.folder.daemon_log.open("rb") as file:
             file.seek(since)
-            for line in file.read().decode(errors="replace").splitlines():
+            whole, _, _ = file.read().decode(errors="replace").rpartition("\n")  # the last line may be half written
+            for line in whole.splitlines():
                 if line.startswith("{"):
                     yield json.loads(line)
 

@@ -180,7 +180,8 @@ class Stand:
     def events(self, name: str) -> list[dict[str, Any]]:
         """Lines of the daemon's log, with `at` in epoch seconds."""
         found = []
-        for line in (self._folder / "log").read_text().splitlines():
+        whole, _, _ = (self._folder / "log").read_text().rpartition("\n")  # the last line may be half written
+        for line in whole.splitlines():
             if f'"{name}"' in line and (event := json.loads(line)).get("event") == name:
                 found.append(event | {"at": datetime.fromisoformat(event["timestamp"]).timestamp()})
         return found
