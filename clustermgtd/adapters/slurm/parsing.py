@@ -24,6 +24,9 @@ JOB_FORMAT = (
 )
 """For `squeue -O`; width 0 is the value in full, whatever its length. The reason, free text at times, comes last."""
 _JOB_FIELDS = JOB_FORMAT.count(",") + 1
+_HOLD_HIDING_REASONS = frozenset({"None", "PartitionDown", "PartitionInactive"})
+"""What a job shows while the hold after its requeue runs, instead of BeginTime: nothing until the next scheduling pass,
+up to three seconds, and its partition's state as long as that is not UP."""
 _NONE = frozenset({"", "(null)", "N/A", "None", "None assigned"})
 _SYMBOLS = "*~#!%$@^-+"
 _REASON_END = re.compile(r" \[[^\s\[\]@]*@[^\]]*\]")
@@ -124,9 +127,8 @@ def _parse_job(job_id: JobId, fields: list[str], expanded: dict[str, tuple[NodeN
         names = () if allocation in _NONE else hostlist.expand(allocation)
         expanded[allocation] = tuple(sorted(NodeName(name) for name in names))
     count = int(restarts)
-    is_waiting = state == "PENDING" and count > 0 and reason == "None"
+    is_waiting = state == "PENDING" and count > 0 and reason in _HOLD_HIDING_REASONS
     if is_waiting and start_time.isdigit() and int(start_time) > now:
-        # slurmctld fills the reason in at its next scheduling pass, up to three seconds after the requeue
         reason = "BeginTime"
     is_started = state != "PENDING" and start_time.isdigit()
     return Job(

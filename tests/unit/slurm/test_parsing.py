@@ -143,6 +143,8 @@ def test_recorded_jobs_are_understood_and_an_array_is_one_record_until_it_starts
     [
         ("7|PENDING|1|q1|root|physics|1|1700000121||BeginTime", True),
         ("7|PENDING|1|q1|root|physics|1|1700000121||None", True),
+        ("7|PENDING|1|q1|root|physics|1|1700000121||PartitionInactive", True),
+        ("7|PENDING|0|q1|root|physics|1|1700000121||PartitionInactive", False),
         ("7|PENDING|1|q1|root|physics|1|N/A||None", False),
         ("7|PENDING|1|q1|root|physics|1|1699999999||None", False),
         ("7|PENDING|0|q1|root|physics|1|1700000121||None", False),
