@@ -37,13 +37,15 @@ def lifts(snapshot: Snapshot) -> tuple[list[LiftRequeueHold], dict[JobId, tuple[
 
     The hold keeps a job from starting twice on nodes where it is still being cleaned up; once no surviving node of
     the old allocation is COMPLETING there is nothing left to wait for. A lift is repeated while the job is held,
-    because slurmctld sets a fresh hold after one that came while the job itself was COMPLETING.
+    because slurmctld sets a fresh hold after one that came while the job itself was COMPLETING. A requeued job is
+    looked at until it starts, because it may show the hold late, or another reason before.
     """
     due: list[LiftRequeueHold] = []
     waiting: dict[JobId, tuple[NodeName, ...]] = {}
     for job_id, nodes in sorted(snapshot.memory.freed_jobs.items()):
         job = snapshot.jobs.get(job_id)
-        if job is None or not (job.is_held_after_requeue or job.state == "COMPLETING"):
+        may_be_held = job is not None and job.state == "PENDING" and job.restarts > 0
+        if job is None or not (may_be_held or job.state == "COMPLETING"):
             continue
         still_completing = any(
             NodeFlag.COMPLETING in node.flags for name in nodes if (node := snapshot.nodes.get(name)) is not None

@@ -377,8 +377,14 @@ class TestRequeueHold:
     def test_it_is_lifted_again_while_the_job_is_held(self) -> None:
         assert self.hold([N2], RUNNING).memory.freed_jobs == {7: (N2,)}
 
-    def test_a_job_that_is_not_held_any_more_is_forgotten(self) -> None:
-        assert self.hold([N2], RUNNING, reason="Resources").memory.freed_jobs == {}
+    def test_a_job_that_does_not_show_its_hold_yet_is_looked_at_again(self) -> None:
+        later = self.hold([N2], RUNNING, reason="Resources")
+        assert later.memory.freed_jobs == {7: (N2,)}
+        assert later.actions == ()
+
+    def test_a_job_that_runs_again_is_forgotten(self) -> None:
+        snapshot = a_snapshot(jobs=[a_job(7, [N1], "RUNNING", restarts=1)], memory=Memory(freed_jobs={JobId(7): (N2,)}))
+        assert decide(snapshot, a_policy()).memory.freed_jobs == {}
 
     def test_a_pending_job_that_a_drain_may_overtake_is_watched(self) -> None:
         pending = a_job(7, [], "PENDING", reason="Resources", partition="q0,q1")
