@@ -149,6 +149,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     ]
     freed_now = freed([action for action in actions if isinstance(action, SetNodesDown)], snapshot)
     memory = Memory(
+        is_new=False,
         orphans=sightings,
         missing_since=missing,
         terminate_called_at=_still_called(snapshot, ending),

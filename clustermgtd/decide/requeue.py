@@ -7,6 +7,9 @@ from clustermgtd.model.ids import JobId, NodeName
 from clustermgtd.model.node import NodeFlag
 from clustermgtd.model.snapshot import Snapshot
 
+REQUEUE_HOLD_MAX_S = 125.0
+"""slurmctld holds a requeued job for the life of a credential and a second, 121 s by default."""
+
 
 def freed(actions: list[SetNodesDown], snapshot: Snapshot) -> dict[JobId, tuple[NodeName, ...]]:
     """Jobs whose allocation a SetNodesDown of this plan breaks, with the rest of that allocation."""
@@ -38,11 +41,12 @@ def lifts(snapshot: Snapshot) -> tuple[list[LiftRequeueHold], dict[JobId, tuple[
     The hold keeps a job from starting twice on nodes where it is still being cleaned up; once no surviving node of
     the old allocation is COMPLETING there is nothing left to wait for. A lift is repeated while the job is held,
     because slurmctld sets a fresh hold after one that came while the job itself was COMPLETING. A requeued job is
-    looked at until it starts, because it may show the hold late, or another reason before.
+    looked at until it starts, because it may show the hold late, or another reason before. A daemon that has just
+    started does not know whose requeue a hold is, so it looks at every job with one; a later begin is a user's wish.
     """
     due: list[LiftRequeueHold] = []
     waiting: dict[JobId, tuple[NodeName, ...]] = {}
-    for job_id, nodes in sorted(snapshot.memory.freed_jobs.items()):
+    for job_id, nodes in sorted((_inherited(snapshot) | dict(snapshot.memory.freed_jobs)).items()):
         job = snapshot.jobs.get(job_id)
         may_be_held = job is not None and job.state == "PENDING" and job.restarts > 0
         if job is None or not (may_be_held or job.state == "COMPLETING"):
@@ -54,3 +58,14 @@ def lifts(snapshot: Snapshot) -> tuple[list[LiftRequeueHold], dict[JobId, tuple[
             due.append(LiftRequeueHold(job_id))
         waiting[job_id] = nodes
     return due, waiting
+
+
+def _inherited(snapshot: Snapshot) -> dict[JobId, tuple[NodeName, ...]]:
+    if not snapshot.memory.is_new:
+        return {}
+    return {
+        job.id: ()
+        for job in snapshot.jobs.values()
+        if job.state == "COMPLETING"
+        or (job.is_held_after_requeue and job.begins_at <= snapshot.now + REQUEUE_HOLD_MAX_S)
+    }

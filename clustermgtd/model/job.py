@@ -47,6 +47,8 @@ class Job:
     """The account it is charged to; empty where Slurm keeps none."""
     started_at: float = 0.0
     """Epoch seconds at which it got its present nodes, in whole seconds; 0 while pending, or if Slurm does not say."""
+    begins_at: float = 0.0
+    """Epoch seconds before which Slurm will not start it, in whole seconds; 0 unless pending and Slurm says so."""
 
     @property
     def is_configuring(self) -> bool:

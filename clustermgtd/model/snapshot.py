@@ -37,6 +37,8 @@ class Sighting:
 class Memory:
     """What one decision tells the next. Losing it costs time, never correctness: every entry only delays."""
 
+    is_new: bool = True
+    """No decision was made yet: the daemon has just started, or just become the leader."""
     orphans: Mapping[InstanceId, Sighting] = field(default_factory=dict)
     missing_since: Mapping[InstanceId, float] = field(default_factory=dict)
     """First observation without an instance that a claim names."""

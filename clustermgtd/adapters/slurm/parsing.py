@@ -130,7 +130,8 @@ def _parse_job(job_id: JobId, fields: list[str], expanded: dict[str, tuple[NodeN
     is_waiting = state == "PENDING" and count > 0 and reason in _HOLD_HIDING_REASONS
     if is_waiting and start_time.isdigit() and int(start_time) > now:
         reason = "BeginTime"
-    is_started = state != "PENDING" and start_time.isdigit()
+    starts_at = float(start_time) if start_time.isdigit() else 0.0
+    is_pending = state == "PENDING"
     return Job(
         job_id,
         state,
@@ -141,7 +142,8 @@ def _parse_job(job_id: JobId, fields: list[str], expanded: dict[str, tuple[NodeN
         count,
         int(priority),
         "" if account in _NONE else account,
-        float(start_time) if is_started else 0.0,
+        0.0 if is_pending else starts_at,
+        starts_at if is_pending else 0.0,
     )
 
 

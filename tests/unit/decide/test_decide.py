@@ -393,6 +393,19 @@ class TestRequeueHold:
         snapshot = a_snapshot(nodes=[a_node(N1, POWERED_DOWN)], jobs=[pending, elsewhere, held])
         assert overtaken([HoldNodes((N1,), "no-capacity")], snapshot) == {7: ()}
 
+    @pytest.mark.parametrize(("begins_in", "is_ours"), [(121, True), (126, False)])
+    def test_a_daemon_that_just_started_lifts_what_can_be_a_hold_and_no_begin_that_a_user_chose(
+        self, begins_in: int, is_ours: bool
+    ) -> None:
+        job = a_job(7, [], "PENDING", reason="BeginTime", restarts=1, begins_at=NOW + begins_in)
+        made = decide(a_snapshot(jobs=[job], memory=Memory()), a_policy())
+        assert made.actions == ((LiftRequeueHold(JobId(7)),) if is_ours else ())
+        assert not made.memory.is_new
+
+    def test_later_it_lifts_only_holds_that_it_caused(self) -> None:
+        job = a_job(7, [], "PENDING", reason="BeginTime", restarts=1, begins_at=NOW + 60)
+        assert decide(a_snapshot(jobs=[job], memory=Memory(is_new=False)), a_policy()).actions == ()
+
     def test_a_job_that_waits_for_something_else_is_left_alone(self) -> None:
         assert self.hold([], RUNNING, reason="Dependency").actions == ()
 

@@ -157,17 +157,20 @@ def test_a_requeued_job_is_held_before_slurm_has_filled_the_reason_in(line: str,
 
 
 @pytest.mark.parametrize(
-    ("state", "start_time", "started_at"),
+    ("state", "start_time", "started_at", "begins_at"),
     [
-        ("CONFIGURING", "1700000000", 1_700_000_000.0),
-        ("RUNNING", "1700000000", 1_700_000_000.0),
-        ("PENDING", "1700000121", 0.0),
-        ("CONFIGURING", "N/A", 0.0),
+        ("CONFIGURING", "1700000000", 1_700_000_000.0, 0.0),
+        ("RUNNING", "1700000000", 1_700_000_000.0, 0.0),
+        ("PENDING", "1700000121", 0.0, 1_700_000_121.0),
+        ("PENDING", "N/A", 0.0, 0.0),
+        ("CONFIGURING", "N/A", 0.0, 0.0),
     ],
 )
-def test_a_job_began_when_it_got_its_nodes(state: str, start_time: str, started_at: float) -> None:
+def test_a_start_time_is_when_a_job_got_its_nodes_or_may_begin(
+    state: str, start_time: str, started_at: float, begins_at: float
+) -> None:
     [job] = parse_jobs(f"7|{state}|0|q1|root|physics|1|{start_time}|n1|None\n".encode(), NOW).values()
-    assert job.started_at == started_at
+    assert (job.started_at, job.begins_at) == (started_at, begins_at)
 
 
 def test_a_job_s_account_is_read() -> None:
