@@ -85,12 +85,15 @@ def test_what_the_runbook_names_exists() -> None:
 
 
 def test_the_tests_that_known_defects_name_exist() -> None:
-    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs" / "explanation" / "known-defects.md").read_text())
-    assert named
+    page = (ROOT / "docs" / "explanation" / "known-defects.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith("| Defect |")]
+    assert [row for row in rows if "`tests/" not in row] == []
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
     missing = [
         f"{file}::{name}"
         for file, name in named
-        if not re.search(rf"^ *(?:def|class) {name}\b", (ROOT / file).read_text(), re.MULTILINE)
+        if not (ROOT / file).exists()
+        or not re.search(rf"^ *(?:def|class) {name}\b", (ROOT / file).read_text(), re.MULTILINE)
     ]
     assert missing == []
 

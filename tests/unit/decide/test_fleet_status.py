@@ -88,6 +88,22 @@ def test_a_partition_that_somebody_else_closed_is_neither_closed_nor_opened(stat
     assert status_after(starting) is S.STARTING
 
 
+@pytest.mark.parametrize("partition", ["INACTIVE", "DOWN", "DRAIN"])
+def test_a_partition_that_somebody_closed_costs_no_instance_whether_a_job_runs_there_or_not(partition: str) -> None:
+    """Neither while the cluster runs, nor while it is being started; Slurm's own power saving ends idle nodes."""
+    busy, idle = dynamic(2)
+    snapshot = a_snapshot(
+        nodes=[a_node(busy, RUNNING), a_node(idle)],
+        jobs=[a_job(1, [busy], "RUNNING")],
+        instances=[an_instance("i-1"), an_instance("i-2")],
+        launches=[a_launch(a_claim(busy, ClaimState.READY, "i-1"), a_claim(idle, ClaimState.READY, "i-2"))],
+    )
+    closed = {Q1: PartitionState(partition)}
+    assert decide(replace(snapshot, partitions=closed), a_policy()).actions == ()
+    starting = decide(asked(snapshot, S.START_REQUESTED, partition), a_policy())
+    assert [type(action) for action in starting.actions] == [RecordFleet]
+
+
 def test_a_partition_that_a_reconfigure_opened_is_closed_again() -> None:
     plan = decide(asked(a_snapshot(nodes=[a_node(ONE, POWERED_DOWN)]), S.STOPPED, closed=True), a_policy())
     assert plan.actions == (ClosePartitions((Q1,)),)

@@ -14,14 +14,16 @@ from clustermgtd.model.action import (
     ReleaseNodes,
     SetNodesDown,
     StartLaunch,
+    TerminateInstances,
     WithdrawLaunch,
 )
 from clustermgtd.model.claim import ClaimState
 from clustermgtd.model.fleet_status import CLUSTER, FleetRecord, FleetStatus, ScopeStatus
+from clustermgtd.model.ids import ComputeResourceName, NodeName, QueueName
 from clustermgtd.model.instance import Instance
 from clustermgtd.model.node import PROTECTED_MARK, REASON_PREFIX
 from clustermgtd.model.partition import PartitionState
-from clustermgtd.model.policy import Policy
+from clustermgtd.model.policy import ComputeResourceKey, PlacedNode, Policy
 from clustermgtd.model.safeguards import BootRecord, ProtectionPolicy, Safeguards
 from clustermgtd.model.snapshot import Plan, Snapshot
 from tests.builders import (
@@ -29,6 +31,7 @@ from tests.builders import (
     NOW,
     POWERED_DOWN,
     POWERING_UP,
+    RUNNING,
     a_claim,
     a_job,
     a_launch,
@@ -92,6 +95,50 @@ def test_failures_are_counted_and_at_the_limit_the_compute_resource_is_protected
     (record,) = boots(decide(with_record(failed(1), record), policy()))
     assert (record.failures, record.since, record.until) == (3, NOW, NOW + 100)
     assert "ResumeTimeout" in record.cause
+
+
+@pytest.mark.parametrize("state", [RESUME_TIMEOUT, f"{RESUME_TIMEOUT}+NOT_RESPONDING"])
+def test_every_node_that_missed_resume_timeout_counts_whichever_flags_slurm_shows(state: str) -> None:
+    names = dynamic(100)
+    snapshot = a_snapshot(
+        nodes=[a_node(name, state, reason="ResumeTimeout reached") for name in names],
+        instances=[an_instance(f"i-{name}") for name in names],
+        launches=[a_launch(*(a_claim(name, ClaimState.LAUNCHED, f"i-{name}") for name in names))],
+    )
+    (record,) = boots(decide(snapshot, policy(nodes=names)))
+    assert (record.failures, record.is_protected) == (100, True)
+
+
+def test_a_job_that_runs_hides_no_failure_neither_of_its_own_queue_nor_of_another() -> None:
+    """The other compute resource has jobs nowhere; both are protected in the same decision, and the job goes on."""
+    other = ComputeResourceKey(QueueName("q2"), ComputeResourceName("m5"))
+    elsewhere = [NodeName(f"q2-dy-m5-{n}") for n in (1, 2, 3)]
+    rules = policy()
+    rules = replace(
+        rules,
+        compute_resources={**rules.compute_resources, other: replace(rules.compute_resources[KEY], key=other)},
+        nodes={**rules.nodes, **dict.fromkeys(elsewhere, PlacedNode(other, is_static=False))},
+    )
+    busy, *failing = dynamic(4)
+    names = [*failing, *elsewhere]
+    theirs = a_launch(*(a_claim(name, ClaimState.LAUNCHED, f"i-{name}") for name in elsewhere), token="t-2")
+    snapshot = a_snapshot(
+        nodes=[a_node(busy, RUNNING), *(a_node(n, RESUME_TIMEOUT, reason="ResumeTimeout reached") for n in names)],
+        jobs=[a_job(1, [busy], "RUNNING")],
+        instances=[an_instance(f"i-{name}") for name in (busy, *names)],
+        launches=[
+            a_launch(
+                a_claim(busy, ClaimState.READY, f"i-{busy}"),
+                *(a_claim(name, ClaimState.LAUNCHED, f"i-{name}") for name in failing),
+            ),
+            replace(theirs, request=replace(theirs.request, queue=other.queue, compute_resource=other.name)),
+        ],
+    )
+    plan = decide(snapshot, rules)
+    assert [(record.queue, record.is_protected) for record in boots(plan)] == [("q1", True), ("q2", True)]
+    assert all(busy not in getattr(action, "nodes", ()) for action in plan.actions)
+    ended = {i for action in plan.actions if isinstance(action, TerminateInstances) for i in action.instances}
+    assert ended == {f"i-{name}" for name in names}
 
 
 @pytest.mark.parametrize(

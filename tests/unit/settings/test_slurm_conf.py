@@ -73,6 +73,12 @@ def test_the_first_queue_is_the_default_partition_and_queues_have_their_own_time
     assert "SuspendTime=30 " in lines["PartitionName=test"]
 
 
+def test_slurm_looks_every_second_for_nodes_to_power_up() -> None:
+    """A pass every 30 s is a median of 19 s from `sbatch` to the first call."""
+    parameters = lines_of(loads(MINIMAL))["SlurmctldParameters"].partition("=")[2].split(",")
+    assert {"power_save_interval=1", "power_save_min_interval=0"} <= set(parameters)
+
+
 def test_the_start_gate_and_cloud_reg_addrs_can_be_switched_off() -> None:
     on = lines_of(loads(MINIMAL))
     assert on["PrologSlurmctld"] == "PrologSlurmctld=/opt/hooks/start_gate"
