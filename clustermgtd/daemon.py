@@ -31,7 +31,8 @@ from clustermgtd.adapters.aws.quotas import AwsQuotas
 from clustermgtd.adapters.aws.session import AwsSession
 from clustermgtd.adapters.aws.sqs_notice_queue import SqsNoticeQueue
 from clustermgtd.adapters.aws.subnets import AwsSubnets
-from clustermgtd.adapters.slurm.command_line import CommandLineScheduler
+from clustermgtd.adapters.slurm.command_line import CommandLine
+from clustermgtd.adapters.slurm.scheduler import SlurmScheduler
 from clustermgtd.adapters.system import garbage
 from clustermgtd.adapters.system.loop_clock import LoopClock
 from clustermgtd.adapters.system.systemd import Notifier, inherited_sockets
@@ -374,16 +375,14 @@ def _health(status: Status, period_s: float) -> Health:
     return Health(status.is_healthy(period_s), detail)
 
 
-def _scheduler(settings: Settings) -> CommandLineScheduler:
+def _scheduler(settings: Settings) -> SlurmScheduler:
     slurm = settings.clustermgtd.slurm
     scontrol = shutil.which("scontrol", path=slurm.bin_dir or None)
     if scontrol is None:
         raise ConfigurationError(f"Clustermgtd.Slurm.BinDir: no scontrol in {slurm.bin_dir or 'PATH'}")
     conf_file = slurm.conf_file or os.environ.get("SLURM_CONF", "/etc/slurm/slurm.conf")
-    return CommandLineScheduler(
-        Path(scontrol).parent,
-        Path(conf_file),
-        deadline_s=slurm.command_deadline_seconds,
+    return SlurmScheduler(
+        CommandLine(Path(scontrol).parent, Path(conf_file), deadline_s=slurm.command_deadline_seconds),
         names_resolve=slurm.names_resolve,
         report_unreadable=lambda names: log.warning("nodes_unreadable", nodes=fold(names)),
     )

@@ -1,56 +1,32 @@
-"""The `Scheduler` port over `scontrol` and `squeue`."""
+"""Slurm through `scontrol`, `squeue` and `scancel`."""
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from clustermgtd.adapters.slurm import reservations
-from clustermgtd.adapters.slurm.complaints import INVALID_JOB, INVALID_NODE, INVALID_STATE, complaint
+from clustermgtd.adapters.slurm.calls import NodeUpdate
+from clustermgtd.adapters.slurm.complaints import INVALID_JOB, complaint
 from clustermgtd.adapters.slurm.parsing import JOB_FORMAT, ParsedNodes, parse_jobs, parse_nodes, parse_partitions
 from clustermgtd.adapters.slurm.program import Answer, run_program
-from clustermgtd.errors import (
-    ClustermgtdError,
-    ConfigurationError,
-    IncompleteObservationError,
-    NotFoundError,
-    PermanentError,
-    TransientError,
-)
+from clustermgtd.adapters.slurm.scheduler import SlurmScheduler
+from clustermgtd.errors import ClustermgtdError, ConfigurationError, IncompleteObservationError, TransientError
 from clustermgtd.model import hostlist
 from clustermgtd.model.ids import JobId, NodeName, QueueName
 from clustermgtd.model.job import Job
-from clustermgtd.model.node import PARKED_ADDRESS, Node, NodeBase
 from clustermgtd.model.partition import PartitionState
 from clustermgtd.model.reservation import Reservation
-from clustermgtd.ports.scheduler import SchedulerView
 
-UPDATE_NODES_MAX = 5_000
-"""Slurm's own limit for one update."""
-_ARGUMENT_MAX = 100_000
-"""The kernel takes 128 KiB in one argument."""
 _OUTPUT_MAX = 256 << 20
-_REASON_MAX = 400
-_ADDRESS_LENGTH = 15
-_JOBS_MAX = 1_000
 
 
-def _ignore(_: Sequence[NodeName]) -> None:
-    return None
-
-
-class CommandLineScheduler:
-    """slurmctld through the programs in `bin_dir`, with the configuration in `conf_file`.
-
-    `deadline_s` is for each program. `report_unreadable` is told which nodes a read reported as UNKNOWN because their
-    line could not be understood. Set `names_resolve` where DNS knows every node's name, with or without an instance:
-    then no address is ever written by `set_down`.
-    """
+class CommandLine:
+    """`SlurmCalls` by the programs in `bin_dir`, with the configuration in `conf_file`. `deadline_s` is for each
+    program."""
 
     def __init__(
         self,
@@ -59,37 +35,35 @@ class CommandLineScheduler:
         *,
         deadline_s: float = 20.0,
         environment: Mapping[str, str] | None = None,
-        report_unreadable: Callable[[Sequence[NodeName]], None] = _ignore,
-        names_resolve: bool = False,
     ) -> None:
         self._bin_dir = bin_dir
         self._deadline_s = deadline_s
-        self._report_unreadable = report_unreadable
-        self._names_resolve = names_resolve
         self._environment = _environment(os.environ if environment is None else environment, conf_file)
 
-    async def view(self) -> SchedulerView:
-        """All nodes, then all unfinished jobs."""
-        nodes = await self._read_nodes()
-        return SchedulerView(nodes.nodes, await self._read_jobs())
+    async def nodes(self, names: Sequence[NodeName] = ()) -> ParsedNodes:
+        """Parsed on a thread."""
+        argv = ["-o", "show", "node", hostlist.fold(names)] if names else ["-o", "-a", "show", "nodes"]
+        answer = await self._ask("scontrol", *argv)
+        if answer.exit_code and not (names and b"not found" in answer.output):
+            raise _incomplete("scontrol", answer)
+        return await asyncio.to_thread(parse_nodes, answer.output)
 
-    async def some_nodes(self, names: Sequence[NodeName]) -> Mapping[NodeName, Node]:
-        """Those that Slurm knows."""
-        found: dict[NodeName, Node] = {}
-        for batch in _batches(names):
-            found |= (await self._read_nodes(batch)).nodes
-        return found
+    async def jobs(self, ids: Sequence[JobId] = ()) -> Mapping[JobId, Job]:
+        """Parsed on a thread."""
+        some = ["-t", "all", "-j", ",".join(map(str, ids))] if ids else []
+        answer = await self._ask("squeue", "-h", "-a", "-r", "-O", JOB_FORMAT, *some)
+        if answer.exit_code:
+            if ids and INVALID_JOB in answer.errors:
+                return {}
+            raise _incomplete("squeue", answer)
+        return await asyncio.to_thread(parse_jobs, answer.output, time.time())
 
-    async def some_jobs(self, ids: Sequence[JobId]) -> Mapping[JobId, Job]:
-        """Those that Slurm still knows, finished ones too. An array task that has not started is in its array's
-        record."""
-        wanted = sorted(set(ids))
-        found: dict[JobId, Job] = {}
-        for start in range(0, len(wanted), _JOBS_MAX):
-            batch = wanted[start : start + _JOBS_MAX]
-            jobs = await self._read_jobs(batch)
-            found |= {job: jobs[job] for job in batch if job in jobs}
-        return found
+    async def partitions(self) -> Mapping[QueueName, PartitionState]:
+        """Hidden ones too."""
+        answer = await self._ask("scontrol", "-o", "-a", "show", "partitions")
+        if answer.exit_code:
+            raise _incomplete("scontrol", answer)
+        return parse_partitions(answer.output)
 
     async def reservations(self) -> Mapping[str, Reservation]:
         """All of them."""
@@ -100,186 +74,39 @@ class CommandLineScheduler:
             raise _incomplete("scontrol", answer)
         return reservations.parse_reservations(answer.output)
 
-    async def reserve(self, reservation: Reservation) -> None:
-        """`scontrol create reservation`, or `update` if there is one of that name."""
-        await reservations.reserve(reservation, time.time(), partial(self._run, "scontrol"))
+    async def update_nodes(self, update: NodeUpdate) -> None:
+        """`scontrol update NodeName=...`."""
+        settings = {"State": update.state, "Reason": update.reason, "NodeAddr": ",".join(update.addresses)}
+        words = (f"{key}={value}" for key, value in settings.items() if value)
+        await self._run("scontrol", "update", f"NodeName={hostlist.fold(update.names)}", *words)
 
-    async def delete_reservation(self, name: str) -> None:
-        """`scontrol delete`."""
-        await reservations.delete(name, partial(self._run, "scontrol"))
-
-    async def set_down(self, nodes: Iterable[NodeName], reason: str) -> None:
-        """DOWN with `reason`.
-
-        slurmctld then calls every node of the jobs that it requeues, and stands still for ten seconds for each whose
-        address does not resolve. So first every such node that is not up gets an address that does.
-        """
-        names = sorted(set(nodes))
-        if not names:
-            return
-        if not self._names_resolve:
-            await self._park_unresolved(names)
-        text = " ".join(reason.split())[:_REASON_MAX]
-        await self._update_nodes(names, "State=DOWN", f"Reason={text}")
-
-    async def power_down(self, nodes: Iterable[NodeName]) -> None:
-        """Power down once idle; at once if DOWN. On a node that is powering up it waits for slurmd or ResumeTimeout,
-        unless the node is DOWN."""
-        await self._update_nodes(nodes, "State=POWER_DOWN")
-
-    async def power_up(self, nodes: Iterable[NodeName]) -> None:
-        """Power up. Slurm runs ResumeProgram again for nodes that are powering up already, so those are left out."""
-        names = sorted(set(nodes))
-        known = await self.some_nodes(names)
-        await self._update_nodes([name for name, node in known.items() if not node.is_powering_up], "State=POWER_UP")
-        _raise_unknown(set(names) - set(known))
-
-    async def return_to_service(self, nodes: Iterable[NodeName]) -> None:
-        """Clear DOWN and the reason. Nodes that are not DOWN are left as they are."""
-        # Slurm resumes those that can be and says this about the others: there was nothing to clear
-        await self._update_nodes(nodes, "State=RESUME", tolerated=INVALID_STATE)
-
-    async def hold(self, nodes: Iterable[NodeName], reason: str) -> None:
-        """DRAIN with `reason`.
-
-        Looks once more, because slurmctld requeues the job of a node that is drained between its allocation and its
-        power-up. Should a job slip in all the same, the nodes have an address that resolves: see `set_down`.
-        """
-        known = await self.some_nodes(sorted(set(nodes)))
-        free = [
-            name
-            for name, node in known.items()
-            if node.base is NodeBase.IDLE and (node.is_powered_down or node.is_powering_down)
-        ]
-        if not free:
-            return
-        if not self._names_resolve:
-            unresolved = [name for name in free if not _is_ip_address(known[name].address)]
-            await self._write_addresses(dict.fromkeys(unresolved, PARKED_ADDRESS))
-        text = " ".join(reason.split())[:_REASON_MAX]
-        await self._update_nodes(free, "State=DRAIN", f"Reason={text}")
-
-    async def drain(self, nodes: Iterable[NodeName], reason: str) -> None:
-        """DRAIN with `reason`, where slurmd has registered."""
-        known = await self.some_nodes(sorted(set(nodes)))
-        text = " ".join(reason.split())[:_REASON_MAX]
-        await self._update_nodes([n for n, node in known.items() if node.is_up], "State=DRAIN", f"Reason={text}")
-
-    async def release(self, nodes: Iterable[NodeName]) -> None:
-        """UNDRAIN, which also clears the reason."""
-        await self._update_nodes(nodes, "State=UNDRAIN", tolerated=INVALID_STATE)
-
-    async def assign_addresses(self, addresses: Iterable[tuple[NodeName, str]]) -> None:
-        """Set NodeAddr.
-
-        Raises:
-            PermanentError: one is not an IP address; then nothing was written.
-        """
-        by_name = dict(addresses)
-        for name, address in by_name.items():
-            if not _is_ip_address(address):
-                raise PermanentError(f"{address!r} is not an IP address (for {name})")
-        await self._write_addresses(by_name)
-
-    async def lift_requeue_hold(self, job: JobId) -> None:
-        """StartTime=now.
-
-        Raises:
-            ConflictError: the job is not pending any more.
-            NotFoundError: Slurm does not know it any more.
-        """
+    async def start_now(self, job: JobId) -> None:
+        """`scontrol update JobId=... StartTime=now`."""
         await self._run("scontrol", "update", f"JobId={job}", "StartTime=now")
 
-    async def cancel_jobs(self, jobs: Iterable[JobId]) -> None:
+    async def cancel_jobs(self, ids: Sequence[JobId]) -> None:
         """scancel, which says nothing about jobs that are gone."""
-        wanted = sorted(set(jobs))
-        for start in range(0, len(wanted), _JOBS_MAX):
-            await self._run("scancel", *map(str, wanted[start : start + _JOBS_MAX]))
-
-    async def partitions(self) -> Mapping[QueueName, PartitionState]:
-        """Hidden ones too."""
-        answer = await self._ask("scontrol", "-o", "-a", "show", "partitions")
-        if answer.exit_code:
-            raise _incomplete("scontrol", answer)
-        return parse_partitions(answer.output)
+        await self._run("scancel", *map(str, ids))
 
     async def set_partition_state(self, partition: QueueName, state: PartitionState) -> None:
         """One partition: Slurm takes no list."""
         await self._run("scontrol", "update", f"PartitionName={partition}", f"State={state}")
 
-    async def _read_nodes(self, names: Sequence[NodeName] = ()) -> ParsedNodes:
-        argv = ["-o", "show", "node", hostlist.fold(names)] if names else ["-o", "-a", "show", "nodes"]
-        answer = await self._ask("scontrol", *argv)
-        if answer.exit_code and not (names and b"not found" in answer.output):
-            raise _incomplete("scontrol", answer)
-        parsed = await asyncio.to_thread(parse_nodes, answer.output)
-        if parsed.unreadable:
-            self._report_unreadable(parsed.unreadable)
-        return parsed
+    async def create_reservation(self, wanted: Reservation) -> None:
+        """`scontrol create reservation`."""
+        words = reservations.words(wanted, time.time())
+        await self._run("scontrol", "create", "reservation", *words, *reservations.OWN_SETTINGS)
 
-    async def _read_jobs(self, ids: Sequence[JobId] = ()) -> dict[JobId, Job]:
-        some = ["-t", "all", "-j", ",".join(map(str, ids))] if ids else []
-        answer = await self._ask("squeue", "-h", "-a", "-r", "-O", JOB_FORMAT, *some)
-        if answer.exit_code:
-            if ids and INVALID_JOB in answer.errors:
-                return {}
-            raise _incomplete("squeue", answer)
-        return await asyncio.to_thread(parse_jobs, answer.output, time.time())
+    async def update_reservation(self, wanted: Reservation, *, start_too: bool) -> None:
+        """`scontrol update ReservationName=...`."""
+        words = reservations.words(wanted, time.time())
+        await self._run(
+            "scontrol", "update", *(word for word in words if start_too or not word.startswith("StartTime="))
+        )
 
-    async def _park_unresolved(self, names: Sequence[NodeName]) -> None:
-        """Give an address to the nodes that slurmctld will call when `names` go DOWN, and cannot resolve."""
-        view = await self.view()
-        going = set(names)
-        called = set(names)
-        for job in view.jobs.values():
-            if not going.isdisjoint(job.nodes):
-                called.update(job.nodes)
-        unresolved = [
-            name
-            for name in called
-            if (node := view.nodes.get(name)) is not None
-            and not _is_ip_address(node.address)
-            and (name in going or not node.is_up)
-        ]
-        await self._write_addresses(dict.fromkeys(unresolved, PARKED_ADDRESS))
-
-    async def _write_addresses(self, by_name: Mapping[NodeName, str]) -> None:
-        unknown: list[NodeName] = []
-        for batch in _batches(by_name):
-            missing = await self._update(batch, _addresses_of(batch, by_name))
-            if missing:
-                known = [name for name in batch if name not in missing]
-                await self._update(known, _addresses_of(known, by_name))
-            unknown += missing
-        _raise_unknown(unknown)
-
-    async def _update_nodes(self, nodes: Iterable[NodeName], *settings: str, tolerated: str = "") -> None:
-        unknown: list[NodeName] = []
-        for batch in _batches(nodes):
-            missing = await self._update(batch, *settings, tolerated=tolerated)
-            if missing:
-                known = [name for name in batch if name not in missing]
-                await self._update(known, *settings, tolerated=tolerated)
-            unknown += missing
-        _raise_unknown(unknown)
-
-    async def _update(self, names: Sequence[NodeName], *settings: str, tolerated: str = "") -> set[NodeName]:
-        """One update; returns the unknown names, if Slurm stopped at one: some of the others were updated then, and
-        all of them may be updated again. An error whose code is `tolerated` is none."""
-        if not names:
-            return set()
-        try:
-            await self._run("scontrol", "update", f"NodeName={hostlist.fold(names)}", *settings)
-        except ClustermgtdError as error:
-            if tolerated and error.code == tolerated:
-                return set()
-            if error.code != INVALID_NODE:
-                raise
-            missing = set(names) - set(await self.some_nodes(names))
-            if not missing:
-                raise PermanentError(f"Slurm refuses the update though it knows every node: {error}") from error
-            return missing
-        return set()
+    async def delete_reservation(self, name: str) -> None:
+        """`scontrol delete`."""
+        await self._run("scontrol", "delete", f"ReservationName={name}")
 
     async def _run(self, program: str, *argv: str) -> None:
         answer = await self._ask(program, *argv)
@@ -300,38 +127,27 @@ class CommandLineScheduler:
             raise IncompleteObservationError(str(error)) from error
 
 
+class CommandLineScheduler(SlurmScheduler):
+    """The `Scheduler` port by the command line alone."""
+
+    def __init__(
+        self,
+        bin_dir: Path,
+        conf_file: Path,
+        *,
+        deadline_s: float = 20.0,
+        environment: Mapping[str, str] | None = None,
+        report_unreadable: Callable[[Sequence[NodeName]], None] | None = None,
+    ) -> None:
+        calls = CommandLine(bin_dir, conf_file, deadline_s=deadline_s, environment=environment)
+        super().__init__(calls, report_unreadable=report_unreadable or (lambda _: None))
+
+
 def _environment(base: Mapping[str, str], conf_file: Path) -> dict[str, str]:
     """The caller's, without what changes the programs' output, with what fixes it."""
     kept = {key: value for key, value in base.items() if not key.startswith(("SLURM_", "SQUEUE_", "SCONTROL_", "LC_"))}
     fixed = {"LC_ALL": "C.UTF-8", "TZ": "UTC", "SLURM_TIME_FORMAT": "%s", "SLURM_CONF": str(conf_file)}
     return {**kept, **fixed}
-
-
-def _batches(names: Iterable[NodeName]) -> Iterator[list[NodeName]]:
-    """As many nodes as one update may name."""
-    batch: list[NodeName] = []
-    size = 0
-    for name in sorted(set(names)):
-        if len(batch) == UPDATE_NODES_MAX or size + max(len(name), _ADDRESS_LENGTH) + 1 > _ARGUMENT_MAX:
-            yield batch
-            batch, size = [], 0
-        batch.append(name)
-        size += max(len(name), _ADDRESS_LENGTH) + 1
-    if batch:
-        yield batch
-
-
-def _addresses_of(names: Sequence[NodeName], by_name: Mapping[NodeName, str]) -> str:
-    """One address per node, in the order in which Slurm reads the folded names."""
-    return "NodeAddr=" + ",".join(by_name[NodeName(name)] for name in hostlist.expand(hostlist.fold(names)))
-
-
-def _is_ip_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _incomplete(program: str, answer: Answer) -> ClustermgtdError:
@@ -344,9 +160,3 @@ def _incomplete(program: str, answer: Answer) -> ClustermgtdError:
 
 def _said(answer: Answer) -> str:
     return answer.errors or answer.output[-2_000:].decode(errors="replace")
-
-
-def _raise_unknown(names: Iterable[NodeName]) -> None:
-    unknown = sorted(names)
-    if unknown:
-        raise NotFoundError(f"Slurm does not know {hostlist.fold(unknown)}; the others were updated")

@@ -1,11 +1,11 @@
-"""Slurm's reservations through `scontrol`: how they print, and the commands that make ours."""
+"""Slurm's reservations: how scontrol prints and reads them, and the calls that make ours as they should be."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
+from clustermgtd.adapters.slurm.calls import SlurmCalls
 from clustermgtd.adapters.slurm.complaints import (
     DUPLICATE_RESERVATION,
     INVALID_RESERVATION,
@@ -16,14 +16,13 @@ from clustermgtd.model import hostlist
 from clustermgtd.model.ids import NodeName
 from clustermgtd.model.reservation import OWN_PREFIX, Reservation
 
-Run = Callable[..., Awaitable[None]]
-"""`scontrol` with these arguments; raises what slurmctld complains of."""
-
 _FLAGS = "MAINT,IGNORE_JOBS"
 """MAINT may overlap with other reservations, whoever came first; IGNORE_JOBS lets jobs that run there end as they
 would."""
 _USER = "root"
 """Somebody has to be named; root starts no jobs."""
+OWN_SETTINGS = (f"Users={_USER}", f"Flags={_FLAGS}")
+"""What scontrol is told of every reservation of ours."""
 _NONE = "No reservations in the system"
 _FIELD = re.compile(r"(?:^| )(ReservationName|StartTime|EndTime|Nodes)=(\S*)")
 
@@ -60,49 +59,46 @@ def says_none(text: str) -> bool:
     return text.startswith(_NONE)
 
 
-async def reserve(reservation: Reservation, now: float, run: Run) -> None:
+async def reserve(reservation: Reservation, now: float, calls: SlurmCalls) -> None:
     """Make the reservation, or change one of its name, so that it is as given."""
     try:
-        await run("create", "reservation", *_created(reservation, now))
+        await calls.create_reservation(reservation)
     except ClustermgtdError as error:
         if error.code != DUPLICATE_RESERVATION:
             raise
-        await _change(reservation, now, run)
+        await _change(reservation, now, calls)
 
 
-async def _change(reservation: Reservation, now: float, run: Run) -> None:
+async def _change(reservation: Reservation, now: float, calls: SlurmCalls) -> None:
     """Slurm moves the start of a reservation only as long as it has not begun."""
-    name = f"ReservationName={reservation.name}"
-    rest = (f"EndTime={_time(reservation.ends_at)}", f"Nodes={hostlist.fold(reservation.nodes)}")
     try:
-        await run("update", name, f"StartTime={_start(reservation, now)}", *rest)
+        await calls.update_reservation(reservation, start_too=True)
     except ClustermgtdError as error:
         if error.code != STARTED_RESERVATION:
             raise
         if reservation.starts_at <= now:
-            await run("update", name, *rest)
+            await calls.update_reservation(reservation, start_too=False)
             return
-        await delete(reservation.name, run)
-        await run("create", "reservation", *_created(reservation, now))
+        await delete(reservation.name, calls)
+        await calls.create_reservation(reservation)
 
 
-async def delete(name: str, run: Run) -> None:
+async def delete(name: str, calls: SlurmCalls) -> None:
     """Delete a reservation; one that is gone already is deleted."""
     try:
-        await run("delete", f"ReservationName={name}")
+        await calls.delete_reservation(name)
     except ClustermgtdError as error:
         if error.code != INVALID_RESERVATION:
             raise
 
 
-def _created(reservation: Reservation, now: float) -> tuple[str, ...]:
+def words(reservation: Reservation, now: float) -> tuple[str, ...]:
+    """As scontrol reads it."""
     return (
         f"ReservationName={reservation.name}",
         f"StartTime={_start(reservation, now)}",
         f"EndTime={_time(reservation.ends_at)}",
         f"Nodes={hostlist.fold(reservation.nodes)}",
-        f"Users={_USER}",
-        f"Flags={_FLAGS}",
     )
 
 
