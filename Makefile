@@ -9,7 +9,7 @@ SEEDS ?= 1000
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-system demo test lint format sim scenarios bench docs lock clean
+.PHONY: help setup-system demo test test-slurm-releases lint format sim scenarios bench docs lock clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ demo: setup-system $(INSTALLED)  ## A cluster on this machine runs three jobs an
 
 test: setup-system $(INSTALLED)  ## All tests (PYTEST_ARGS="-k word" for some)
 	$(PY) -m pytest $(PYTEST_ARGS)
+
+# Folders of Debian are made once, in build/slurm-releases (SUITES="sid" for one of them).
+test-slurm-releases: setup-system $(INSTALLED)  ## What users' releases of Slurm do differently: a matrix (as root)
+	$(PY) -m tests.slurm_releases $(SUITES)
 
 lint: $(INSTALLED)  ## ruff, mypy, import contracts
 	$(PY) -m ruff check
