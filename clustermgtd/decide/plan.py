@@ -17,6 +17,7 @@ from clustermgtd.decide.gangs import asked_again, kept_gangs
 from clustermgtd.decide.garbage_collection import orphans
 from clustermgtd.decide.health import illness
 from clustermgtd.decide.holds import holds
+from clustermgtd.decide.idle import idling
 from clustermgtd.decide.interruptions import interruptions
 from clustermgtd.decide.liveness import NodeUpdate, end_unwanted, help_nodes, still_ending
 from clustermgtd.decide.maintenance import maintenance
@@ -89,6 +90,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     blocks = Blocks.of(snapshot, policy, events.kept)
     handled = nodes_of([*gangs.released, *blocks.power_down, *leaving, *node_help])
     cancelled, stops = stop_nodes(fleet, snapshot, policy, handled=handled)
+    idle = idling(snapshot, policy, handled | spared | ill.kept | ill.spared)
     power_up = blocks.power_up(static_power_up(launches, snapshot, launchable, availability))
     unclaimed = {*unclaimed_demand(launches, snapshot, launchable), *elsewhere.again} - elsewhere.blocked
     wanted = gangs.wanted(unclaimed)
@@ -108,6 +110,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         *leaving,
         *node_help,
         *stops,
+        *idle.power_down,
         *([release] if release else []),
         *([power_up] if power_up else []),
     ]
@@ -135,6 +138,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         *node_help,
         *cancelled,
         *stops,
+        *idle.power_down,
         *exits_now,
         *([release] if release else []),
         *lift,
@@ -173,7 +177,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         gangs=gangs.held,
         blocks=blocks.statuses,
         fleet=fleet.record,
-        wake_at=min(shaped.wake_at, events.wake_at, ill.wake_at),
+        wake_at=min(shaped.wake_at, events.wake_at, ill.wake_at, idle.wake_at),
         safeguards=guard.outcome(boots.boots),
         failed=tuple(failed for _, failed in sorted(ill.failed.items())),
     )

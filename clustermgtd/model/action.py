@@ -21,6 +21,8 @@ class Reason(StrEnum):
     """Slurm powers the node up and nothing backs it."""
     STATIC = "static"
     """A static node shall always be up."""
+    IDLE = "idle"
+    """The node has been idle for longer than its compute resource's own idle time."""
     REPLY_LOST = "reply-lost"
     """The launch was intended and its outcome is not known."""
     TOP_UP = "top-up"
@@ -107,6 +109,7 @@ INVOLUNTARY: Mapping[Reason, bool] = {
     Reason.FLEET_STOP: False,
     Reason.BLOCK_INACTIVE: False,
     Reason.BLOCK_ENDING: False,
+    Reason.IDLE: False,
     # EC2 ended it, or says that it will: nothing is saved by waiting
     Reason.INSTANCE_LOST: False,
     Reason.INSTANCE_STOPPED: False,

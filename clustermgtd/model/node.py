@@ -108,6 +108,9 @@ class Node:
     reason: str = ""
     instance_id: str = ""
     """`InstanceId`, empty before Slurm 23.11."""
+    last_busy_at: float = 0.0
+    """`LastBusyTime`: since when an idle node has been idle, epoch seconds, whole ones; 0 where Slurm does not say, as
+    of nodes that are powered down. Of a busy node it is older than its job."""
 
     @property
     def state(self) -> str:

@@ -179,6 +179,9 @@ class Policy:
     health: HealthPolicy = HealthPolicy()
     protection: ProtectionPolicy = ProtectionPolicy()
     blocks: BlockPolicy = BlockPolicy()
+    idle_after_s: Mapping[ComputeResourceKey, float] = field(default_factory=dict)
+    """Compute resources whose dynamic nodes we power down ourselves once they have been idle for so long, because
+    Slurm's SuspendTime, one for a whole partition, is longer."""
     job_tags: tuple[JobTag, ...] = ()
     """Facts about jobs that their instances are tagged with."""
     gangs: GangPolicy = GangPolicy()

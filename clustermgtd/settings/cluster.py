@@ -208,6 +208,21 @@ class Settings(Section):
             }
         )
 
+    def idle_time_of(self, queue: SlurmQueue, resource: ComputeResource) -> int:
+        """Seconds a node of one compute resource may idle before its instance ends; `NEVER` for ever."""
+        own = self.clustermgtd.queues.get(queue.name, OwnQueue()).compute_resources.get(resource.name)
+        of_queue = _first(self.times_of(queue.name).scaledown_idletime_seconds, self.suspend_time_s)
+        return _first(own.scaledown_idletime_seconds if own else None, of_queue)
+
+    def slurm_suspend_time_of(self, queue: SlurmQueue) -> int:
+        """The queue's SuspendTime in slurm.conf, seconds; `NEVER` for ever.
+
+        Slurm knows one time for all nodes of a partition: the longest of its compute resources' idle times. The daemon
+        itself powers down what may idle for less.
+        """
+        times = [self.idle_time_of(queue, resource) for resource in queue.compute_resources]
+        return NEVER if NEVER in times else max(times)
+
     def local_storage_of(self, queue: str) -> QueueLocalStorage:
         """Disks of a queue's nodes."""
         return next(one for one in self.scheduling.slurm_queues if one.name == queue).compute_settings.local_storage

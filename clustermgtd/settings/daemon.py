@@ -238,6 +238,8 @@ class QueueTimes(Section):
 class OwnComputeResource(Section):
     """What is ours about one compute resource."""
 
+    scaledown_idletime_seconds: IdleTime | None = None
+    """Seconds a node may idle before its instance ends; -1 is never. Default: the queue's."""
     capacity_tiers: CapacityTiers | None = None
     """Instead of the queue's; `[]` is none."""
 

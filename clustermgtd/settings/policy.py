@@ -21,7 +21,7 @@ from clustermgtd.model.policy import (
 from clustermgtd.model.safeguards import ProtectionPolicy, TerminationPolicy
 from clustermgtd.model.template import RootVolume, TemplateKey, TemplateSpec
 from clustermgtd.settings.capacity_tiers import ResolvedTier
-from clustermgtd.settings.cluster import Settings
+from clustermgtd.settings.cluster import NEVER, Settings
 from clustermgtd.settings.document import Location, path_text
 from clustermgtd.settings.problem import Problem, SettingsError
 from clustermgtd.settings.scheduling import ComputeResource, SlurmQueue
@@ -63,6 +63,7 @@ def build_policy(settings: Settings, templates: Mapping[TemplateKey, LaunchTempl
         ),
         tier_return_s=own.tier_return_seconds,
         health=own.health.policy,
+        idle_after_s=_idle_after_s(settings),
         blocks=BlockPolicy(_blocks(settings), own.capacity_blocks.drain_minutes * 60.0),
         assigns_addresses=not own.slurm.cloud_reg_addrs,
         interruption_lead_s=own.interruptions.lead_seconds,
@@ -84,6 +85,15 @@ def template_keys(settings: Settings) -> tuple[TemplateKey, ...]:
         for key, pair in _resources(settings).items()
         for number in range(len(settings.tiers_of(*pair)))
     )
+
+
+def _idle_after_s(settings: Settings) -> dict[ComputeResourceKey, float]:
+    """Idle times that Slurm does not see to by itself."""
+    return {
+        key: float(idle_s)
+        for key, (queue, resource) in _resources(settings).items()
+        if (idle_s := settings.idle_time_of(queue, resource)) not in (NEVER, settings.slurm_suspend_time_of(queue))
+    }
 
 
 def _blocks(settings: Settings) -> dict[ComputeResourceKey, CapacityReservationId]:

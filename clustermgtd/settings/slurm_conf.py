@@ -187,14 +187,13 @@ def _partition_lines(settings: Settings) -> Iterator[str]:
         names_of.setdefault(nodes.key.queue, []).extend((*nodes.static, *nodes.dynamic))
     for number, queue in enumerate(settings.scheduling.slurm_queues):
         times = settings.times_of(queue.name)
-        assert times.scaledown_idletime_seconds is not None, "times_of fills every time"
         keys = {
             "PartitionName": queue.name,
             "Nodes": fold(names_of[queue.name]),
             "Default": "YES" if number == 0 else "NO",
             "State": "UP",
             "MaxTime": "INFINITE",
-            "SuspendTime": _suspend_time(times.scaledown_idletime_seconds),
+            "SuspendTime": _suspend_time(settings.slurm_suspend_time_of(queue)),
             "ResumeTimeout": str(times.resume_timeout_seconds),
             "SuspendTimeout": str(times.suspend_timeout_seconds),
         }

@@ -45,7 +45,8 @@ class FakeNode:
     def shown(self) -> Node:
         base = NodeBase.DOWN if self.is_down else NodeBase.IDLE if self.job is None else NodeBase.ALLOCATED
         flags = frozenset(self.flags)
-        return Node(self.name, base, flags, (self.queue,), self.address, self.hostname, self.reason)
+        node = Node(self.name, base, flags, (self.queue,), self.address, self.hostname, self.reason)
+        return replace(node, last_busy_at=float(int(self.idle_since))) if node.is_up else node
 
 
 @dataclass

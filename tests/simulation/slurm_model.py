@@ -61,7 +61,10 @@ class SimNode:
     def view(self) -> Node:
         base = NodeBase.DOWN if self.is_down else NodeBase.ALLOCATED if self.job is not None else NodeBase.IDLE
         address = self.address or self.name
-        return Node(self.name, base, self.flags(), (self.queue,), address=address, reason=self.reason)
+        idle_since = float(int(self.idle_since)) if self.power == "up" else 0.0
+        return Node(
+            self.name, base, self.flags(), (self.queue,), address=address, reason=self.reason, last_busy_at=idle_since
+        )
 
 
 @dataclass

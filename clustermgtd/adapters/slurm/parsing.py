@@ -161,6 +161,7 @@ def _parse_node(name: NodeName, line: str, states: _States, partitions: dict[str
         hostname=intern(_word(line, " NodeHostName=")),
         reason=_reason(line),
         instance_id=_instance_id(line),
+        last_busy_at=_time(_word(line, " LastBusyTime=", "")),
     )
 
 
@@ -174,6 +175,11 @@ def _word(line: str, key: str, default: str | None = None) -> str:
     start += len(key)
     end = line.find(" ", start)
     return line[start:end] if end >= 0 else line[start:]
+
+
+def _time(text: str) -> float:
+    """Epoch seconds as `SLURM_TIME_FORMAT=%s` prints them; 0 for `Unknown` and `None`."""
+    return float(text) if text.isdigit() else 0.0
 
 
 def _reason(line: str) -> str:

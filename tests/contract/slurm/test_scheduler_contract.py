@@ -89,6 +89,33 @@ def test_a_fresh_cluster_shows_every_node_powered_down_and_no_job(rig: RigFactor
     play(rig, story)
 
 
+def test_an_idle_node_says_since_when(rig: RigFactory) -> None:
+    async def story(slurm: Rig) -> None:
+        first, second = names(1, 2)
+        started_at = slurm.now()
+
+        async def has_waited() -> bool:
+            return slurm.now() >= started_at + 2
+
+        await slurm.until(has_waited, "two seconds")
+        await up(slurm, first)
+        idle_since = (await node(slurm, first)).last_busy_at
+        assert idle_since > 0
+        assert (await node(slurm, second)).last_busy_at == 0
+
+        async def later() -> bool:
+            return (await node(slurm, first)).last_busy_at > idle_since + 1
+
+        job_id = await slurm.submit(1)
+        await slurm.until(is_in(slurm, job_id, "RUNNING"), "it runs on the node that is up")
+        started_at = slurm.now()
+        await slurm.until(has_waited, "two seconds of work")
+        await slurm.cancel(job_id)
+        await slurm.until(later, "the time counts from the end of the job")
+
+    play(rig, story)
+
+
 def test_a_job_configures_while_its_nodes_power_up(rig: RigFactory) -> None:
     async def story(slurm: Rig) -> None:
         job_id, nodes = await allocated(slurm, 2)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from clustermgtd.model.claim import LaunchTemplate
 from clustermgtd.settings import Settings, load, loads
+from clustermgtd.settings.policy import build_policy, template_keys
 from clustermgtd.settings.slurm_conf import PROGRAMS, SlurmSite, render
 
 MINIMAL = (Path(__file__).parents[3] / "docs" / "examples" / "minimal.yaml").read_text()
@@ -87,6 +89,32 @@ def test_the_start_gate_and_cloud_reg_addrs_can_be_switched_off() -> None:
     off = lines_of(loads(text))
     assert "PrologSlurmctld" not in off
     assert "cloud_reg_addrs" not in off["SlurmctldParameters"]
+
+
+SECOND = """\
+        - Name: big
+          InstanceType: c5.xlarge
+          MaxCount: 2
+"""
+
+
+def test_a_partition_s_suspend_time_is_its_longest_and_the_daemon_sees_to_the_shorter_ones() -> None:
+    text = MINIMAL.rstrip("\n") + "\n" + SECOND + "Clustermgtd: {Queues: {q1: {ComputeResources: {big: OWN}}}}\n"
+    shorter = loads(text.replace("OWN", "{ScaledownIdletimeSeconds: 45}"))
+    longer = loads(text.replace("OWN", "{ScaledownIdletimeSeconds: 4500}"))
+    never = loads(text.replace("OWN", "{ScaledownIdletimeSeconds: -1}"))
+    assert "SuspendTime=600 " in lines_of(shorter)["PartitionName=q1"]
+    assert "SuspendTime=4500 " in lines_of(longer)["PartitionName=q1"]
+    assert "SuspendTime=315360000 " in lines_of(never)["PartitionName=q1"]
+    assert idle_after_s(shorter) == {"big": 45.0}
+    assert idle_after_s(longer) == {"c5": 600.0}
+    assert idle_after_s(never) == {"c5": 600.0}
+    assert idle_after_s(loads(MINIMAL)) == {}
+
+
+def idle_after_s(cluster: Settings) -> dict[str, float]:
+    templates = {key: LaunchTemplate("lt-1", "1") for key in template_keys(cluster)}
+    return {str(key.name): time for key, time in build_policy(cluster, templates).idle_after_s.items()}
 
 
 def test_never_scaling_down_does_not_switch_power_saving_off() -> None:

@@ -65,6 +65,11 @@ def test_a_registered_node_shows_its_host_and_address() -> None:
     assert (node.hostname, node.address, node.partitions) == ("head", "127.0.0.1", ("q1",))
 
 
+def test_an_idle_node_says_since_when() -> None:
+    assert one(a_line().replace(" Partitions=", " LastBusyTime=1795276011 Partitions=")).last_busy_at == 1_795_276_011
+    assert in_state("IDLE+CLOUD+POWERED_DOWN").last_busy_at == 0
+
+
 def test_a_reason_of_several_lines_that_looks_like_a_state_is_a_reason() -> None:
     node = in_state("ALLOCATED+CLOUD+DRAIN")
     assert node.reason == "operator says"
