@@ -13,6 +13,7 @@ from clustermgtd.decide.demand import static_power_up, unclaimed_demand
 from clustermgtd.decide.exits import exits
 from clustermgtd.decide.falls import with_falls
 from clustermgtd.decide.fleet_status import fleet_step, nodes_of, stop_nodes
+from clustermgtd.decide.foreign_drains import foreign_drains
 from clustermgtd.decide.gangs import asked_again, kept_gangs
 from clustermgtd.decide.garbage_collection import orphans
 from clustermgtd.decide.health import illness
@@ -53,6 +54,8 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     Records come before the effects that they announce, so that a crash between any two actions leaves an intent
     that the next observation completes. An unchanged world in a settled state gives an empty plan.
     """
+    drains = foreign_drains(snapshot, policy)
+    snapshot = drains.snapshot
     missing = missing_since(snapshot)
     guard = TerminationGuard(snapshot, policy)
     believed = guard.missing(missing)
@@ -127,6 +130,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         *_terminations(ending, policy),
         *withdrawals(snapshot, fleet.stopped, boots.closed),
         *fleet.partitions,
+        *drains.actions,
         *hold,
         *gangs.released,
         *events.reservations,
@@ -166,6 +170,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         ill_since=ill.ill_since,
         kept_since=ill.kept_since,
         unexplained_since=events.unexplained_since,
+        drained_by_others=drains.known,
         wanted_since=since,
     )
     return Plan(

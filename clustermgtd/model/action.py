@@ -77,6 +77,8 @@ class Reason(StrEnum):
     """The instance carries our tags and no claim."""
     MARK_LIFTED = "mark-lifted"
     """A state that we set ourselves is no longer needed."""
+    DRAIN_WIPED = "drain-wiped"
+    """Slurm suspended an idle node and with that lifted a drain that somebody else had set."""
     JOB_FREED = "job-freed"
     """What the requeue hold protects against has passed."""
     BLOCK_INACTIVE = "block-inactive"
@@ -205,6 +207,16 @@ class HoldNodes:
 
 
 @dataclass(frozen=True, slots=True)
+class RestoreDrains:
+    """Drain nodes without an instance again, with the reason of whoever had drained them."""
+
+    nodes: tuple[NodeName, ...]
+    text: str
+    """Theirs, to the letter."""
+    reason: Reason = Reason.DRAIN_WIPED
+
+
+@dataclass(frozen=True, slots=True)
 class DrainNodes:
     """Let no further job start on nodes that are up; what runs there goes on. Ends with the node's power-down."""
 
@@ -309,6 +321,7 @@ Action = (
     | TerminateInstances
     | SetNodesDown
     | HoldNodes
+    | RestoreDrains
     | DrainNodes
     | ReleaseNodes
     | PowerDownNodes

@@ -35,7 +35,7 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What one decision tells the next. Losing it costs time, never correctness: every entry only delays."""
+    """What one decision tells the next. Losing it costs time, never correctness: almost every entry only delays."""
 
     is_new: bool = True
     """No decision was made yet: the daemon has just started, or just become the leader."""
@@ -54,6 +54,8 @@ class Memory:
     """Ill instances that are kept for people to look at."""
     unexplained_since: Mapping[str, float] = field(default_factory=dict)
     """First observation of a maintenance reservation of ours whose event is not known."""
+    drained_by_others: Mapping[NodeName, str] = field(default_factory=dict)
+    """Reasons of drains that are not ours. One that Slurm wipes while no daemon looks stays wiped."""
     wanted_since: Mapping[NodeName, float] = field(default_factory=dict)
     """First observation in which Slurm powered a node up that may wait for a capacity tier."""
 

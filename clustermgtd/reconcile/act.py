@@ -35,6 +35,7 @@ from clustermgtd.model.action import (
     RecordOfferings,
     RecordSafeguards,
     ReleaseNodes,
+    RestoreDrains,
     ReturnNodesToService,
     SetNodesDown,
     SetReservation,
@@ -272,6 +273,9 @@ class Actor:
             case HoldNodes(nodes, detail, reason):
                 await self._scheduler.hold(nodes, f"{REASON_PREFIX} {reason} {detail}"[:REASON_LENGTH_MAX])
                 log.warning("nodes_held", nodes=fold(nodes), reason=reason, detail=detail)
+            case RestoreDrains(nodes, text, reason):
+                await self._scheduler.hold(nodes, text)
+                log.warning("drains_restored", nodes=fold(nodes), text=text, reason=reason)
             case DrainNodes(nodes, reason, detail):
                 await self._scheduler.drain(nodes, f"{REASON_PREFIX} {reason} {detail}".strip()[:REASON_LENGTH_MAX])
                 log.warning("nodes_draining", nodes=fold(nodes), reason=reason, detail=detail)

@@ -27,6 +27,7 @@ from clustermgtd.model.action import (
     RecordOfferings,
     RecordSafeguards,
     ReleaseNodes,
+    RestoreDrains,
     ReturnNodesToService,
     SetNodesDown,
     SetReservation,
@@ -71,6 +72,7 @@ class ActionKind(StrEnum):
     TERMINATE_INSTANCES = "terminate-instances"
     SET_NODES_DOWN = "set-nodes-down"
     HOLD_NODES = "hold-nodes"
+    RESTORE_DRAINS = "restore-drains"
     DRAIN_NODES = "drain-nodes"
     RELEASE_NODES = "release-nodes"
     POWER_DOWN_NODES = "power-down-nodes"
@@ -95,6 +97,7 @@ ACTION_KINDS: Mapping[type[Action], ActionKind] = {
     TerminateInstances: ActionKind.TERMINATE_INSTANCES,
     SetNodesDown: ActionKind.SET_NODES_DOWN,
     HoldNodes: ActionKind.HOLD_NODES,
+    RestoreDrains: ActionKind.RESTORE_DRAINS,
     DrainNodes: ActionKind.DRAIN_NODES,
     ReleaseNodes: ActionKind.RELEASE_NODES,
     PowerDownNodes: ActionKind.POWER_DOWN_NODES,

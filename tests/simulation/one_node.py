@@ -19,6 +19,7 @@ from clustermgtd.model.action import (
     RecordOfferings,
     RecordSafeguards,
     ReleaseNodes,
+    RestoreDrains,
     ReturnNodesToService,
     SetNodesDown,
     StartLaunch,
@@ -124,6 +125,8 @@ class OneNode:
                 self._change(NodeBase.IDLE, {F.NOT_RESPONDING}, {F.DRAIN}, reason="")
             case ReleaseNodes():
                 self._change(add={F.NOT_RESPONDING}, drop={F.DRAIN}, reason="")
+            case RestoreDrains(_, text):
+                self._change(add={F.DRAIN}, reason=text)
             case _:
                 raise AssertionError(f"not played: {action}")
 

@@ -35,6 +35,7 @@ from clustermgtd.model.action import (
     RecordOfferings,
     RecordSafeguards,
     ReleaseNodes,
+    RestoreDrains,
     ReturnNodesToService,
     SetNodesDown,
     SetReservation,
@@ -97,6 +98,7 @@ from tests.simulation.fleet_operators import (
     stop_everything,
     unsettled_fleet,
 )
+from tests.simulation.foreign_drains import ForeignDrains
 from tests.simulation.invariants import check_after_step, check_gangs, check_node_update, check_termination
 from tests.simulation.kept_gangs import GANG_BUGS, Watch, gang_policy
 from tests.simulation.price_market import PriceMarket
@@ -120,6 +122,7 @@ BUGS = frozenset(
         "refusals-believed",
         "warnings-ignored",
         "events-ignored",
+        "drains-forgotten",
         "illness-ignored",
         *GANG_BUGS,
         "blocks-ignored",
@@ -229,6 +232,7 @@ class World:
         self.ailments = Ailments(seed)
         self.ailments.is_ignored = "illness-ignored" in bugs
         self.boots = BadBoots(seed)
+        self.drains = ForeignDrains()
         policy = self.events.policy(self.blocks.policy(self._policy()))
         self.policy = self.boots.policy(self.blast.policy(self.ailments.policy(policy)))
         for node, placed in self.policy.nodes.items():
@@ -543,6 +547,9 @@ class World:
         if self.decisions % DECIDED_TWICE == 0:
             assert plan == decide(snapshot, policy), "the same snapshot gave two plans"
         daemon.memory, daemon.next_launch = plan.memory, plan.next_launch
+        if "drains-forgotten" in self.bugs:
+            daemon.memory = replace(plan.memory, drained_by_others={})
+        self.drains.look(daemon, snapshot)
         starts = [action.launch for action in plan.actions if isinstance(action, StartLaunch)]
         self.planned = (*starts, *(launch for launch in snapshot.launches.values() if launch.is_unresolved))
         self.blast.decided(plan)
@@ -565,6 +572,7 @@ class World:
         self.announcements.check(self)
         self.events.check(snapshot, self)
         self.ailments.check(snapshot, plan, self)
+        self.drains.check(self, snapshot)
         if not daemon.is_stale:  # what the table did not answer for is decided about in the next round
             self.watch.after_decision(self)
         check_waits(self, snapshot, plan, self.market.policy(self.policy))
@@ -651,6 +659,10 @@ class World:
                 check_node_update(self, nodes, action)
                 for name in nodes:
                     self.slurm.hold(name, f"{HOLD_MARK} {detail}")
+            case RestoreDrains(nodes, text):
+                check_node_update(self, nodes, action)
+                for name in nodes:
+                    self.slurm.hold(name, text)
             case DrainNodes(nodes, reason):
                 check_node_update(self, nodes, action)
                 for name in nodes:

@@ -76,6 +76,7 @@ def test_every_reason_is_either_involuntary_or_not_if_something_ends_for_it() ->
         Reason.NOT_WANTED,
         Reason.PROBE,
         Reason.JOB_FREED,
+        Reason.DRAIN_WIPED,
         Reason.ADDRESS,
         Reason.FLEET_START,
     }
