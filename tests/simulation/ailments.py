@@ -114,8 +114,9 @@ class Ailments:
     def check(self, seen: Snapshot, plan: Plan, world: World) -> None:
         """After a round no job can start on an instance whose status check has failed for too long."""
         assert self._health.impaired_s is not None
+        live = world.cloud.live()
         for node in world.slurm.nodes.values():
-            ailment = self._now(InstanceId(node.backing), world)
+            ailment = self._now(InstanceId(node.backing), world) if node.backing in live else None
             if ailment is None or ailment.kind != "impaired" or node.name in world.foreign:
                 continue
             is_up = node.power == "up" and node.responds and not node.is_down

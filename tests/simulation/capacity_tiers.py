@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -94,12 +94,14 @@ def check_given_up(world: World, action: SetNodesDown, policy: Policy, subnets: 
     for name in action.nodes:
         compute_resource = policy.compute_resources[policy.nodes[name].key]
         is_stopped = world.table.fleet.is_stopped(compute_resource.key.queue)
-        if len(compute_resource.tiers) == 1 or is_stopped or not _is_remembered(world, name):
+        if len(compute_resource.tiers) == 1 or is_stopped or is_protected(world, name):
+            continue
+        if not _is_remembered(world, name):
             continue
         size = max(1, sum(policy.nodes[node].key == compute_resource.key for node in _job_nodes(world, name)))
         scopes = [compute_resource]
-        job = world.slurm.nodes[name].job
-        if job is not None and policy.gangs.keeps(len(world.slurm.jobs[job].nodes)):  # it may be bound to a zone
+        job = world.jobs_seen.get(name)
+        if job is not None and policy.gangs.keeps(len(job.nodes)):  # it may be bound to a zone
             scopes += [_in_zone(compute_resource, offering, subnets) for offering in compute_resource.offerings]
         is_refused = any(
             all(_is_refused(world, scope, number, size, subnets) for number in range(len(scope.tiers)))
@@ -224,8 +226,8 @@ def _is_tried(bans: Iterable[Ban], tried: set[Offering], subnets: Mapping[Subnet
 def _is_remembered(world: World, name: NodeName) -> bool:
     """What EC2 refused the node with says something about the next request, and what it says is known. Jobs that keep
     what arrived have bounds of their own."""
-    job = world.slurm.nodes[name].job
-    if job is not None and world.policy.gangs.keeps(len(world.slurm.jobs[job].nodes)):
+    job = world.jobs_seen.get(name)
+    if job is not None and world.policy.gangs.keeps(len(job.nodes)):
         return False
     for launch in world.table.open_launches().values():
         if any(gang.is_kept and name in gang.nodes for gang in launch.gangs):
@@ -236,11 +238,9 @@ def _is_remembered(world: World, name: NodeName) -> bool:
     return True
 
 
-def _job_nodes(world: World, name: NodeName) -> list[NodeName]:
-    job = world.slurm.nodes[name].job
-    if job is None or world.policy.scaling is ScalingStrategy.BEST_EFFORT:
-        return [name]
-    return world.slurm.jobs[job].nodes
+def _job_nodes(world: World, name: NodeName) -> Sequence[NodeName]:
+    job = world.jobs_seen.get(name)
+    return [name] if job is None or world.policy.scaling is ScalingStrategy.BEST_EFFORT else job.nodes
 
 
 def _is_served(claim: NodeClaim) -> bool:

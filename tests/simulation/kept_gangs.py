@@ -16,6 +16,7 @@ from clustermgtd.model.ids import InstanceId, JobId, NodeName
 from clustermgtd.model.offering import Offering
 from clustermgtd.model.policy import Policy
 from tests.simulation.bad_boots import is_protected
+from tests.simulation.cloud import TOKEN_TAG
 
 if TYPE_CHECKING:
     from tests.simulation.slurm_model import SimJob
@@ -66,10 +67,14 @@ class Watch:
         """Note who is short."""
         claims = _claims(world)
         seen: dict[tuple[JobId, int], float] = {}
-        self.noted = set()
-        for job in _waiting_jobs(world):
+        self.noted = {
+            (job.id, job.restarts, name)
+            for job in _waiting_jobs(world)
+            for name in job.nodes
+            if _is_refused(claims.get(name))
+        }
+        for job in _waiting_jobs(world, counts_unstored=True):
             key = (job.id, job.restarts)
-            self.noted |= {(*key, name) for name in job.nodes if _is_refused(claims.get(name))}
             lacks = any(name not in claims or _is_refused(claims[name]) or _is_lost(claims[name]) for name in job.nodes)
             is_short = key in self.short_at or lacks
             if is_short and not all(_is_backed(claims.get(name)) for name in job.nodes):
@@ -151,10 +156,15 @@ def _claims(world: World) -> dict[NodeName, tuple[Launch, NodeClaim]]:
     }
 
 
-def _waiting_jobs(world: World) -> list[SimJob]:
-    """Kept jobs with an instance that came for them."""
+def _waiting_jobs(world: World, *, counts_unstored: bool = False) -> list[SimJob]:
+    """Kept jobs with an instance that came for them; with `counts_unstored` also if the table does not say so yet."""
+    kept = _kept_jobs(world)
+    came = {record.tags.get(TOKEN_TAG) for record in world.cloud.live().values()} if kept and counts_unstored else set()
+    served = {gang.job for launch in world.table.items.values() if launch.token in came for gang in launch.gangs}
     return [
-        job for job in _kept_jobs(world) if any(claim.state in BACKED for claim in _own_claims(world, job).values())
+        job
+        for job in kept
+        if job.id in served or any(claim.state in BACKED for claim in _own_claims(world, job).values())
     ]
 
 

@@ -57,7 +57,7 @@ from clustermgtd.model.ids import (
     SubnetId,
 )
 from clustermgtd.model.instance import Instance
-from clustermgtd.model.job import JobTag
+from clustermgtd.model.job import Job, JobTag
 from clustermgtd.model.node import HOLD_MARK, REASON_PREFIX
 from clustermgtd.model.notice import Notices
 from clustermgtd.model.offering import Market, Offering, Subnet
@@ -254,6 +254,7 @@ class World:
         self.registered: set[InstanceId] = set()
         self.watch = Watch()
         self.shown: Mapping[InstanceId, Instance] = {}
+        self.jobs_seen: Mapping[NodeName, Job] = {}
         """As the daemon saw them last."""
         self.subnets_read_at: float | None = None
         self.planned: tuple[Launch, ...] = ()
@@ -541,6 +542,7 @@ class World:
         if "blocks-ignored" in self.bugs:
             policy = replace(policy, blocks=BlockPolicy())
         self.shown = instances
+        self.jobs_seen = {name: job for job in jobs.values() for name in job.nodes}
         self.watch.before_decision(self)
         plan = decide(snapshot, policy)
         self.decisions += 1
@@ -552,7 +554,7 @@ class World:
         self.drains.look(daemon, snapshot)
         starts = [action.launch for action in plan.actions if isinstance(action, StartLaunch)]
         self.planned = (*starts, *(launch for launch in snapshot.launches.values() if launch.is_unresolved))
-        self.blast.decided(plan)
+        self.blast.decided(self, plan)
         for action in plan.actions:
             self._maybe_crash()
             check_fleet_action(self, action, snapshot.fleet)
