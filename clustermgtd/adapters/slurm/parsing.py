@@ -6,10 +6,11 @@ Field names and their order are the same in releases 22.05 to 26.05 as far as th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from sys import intern
+from typing import NamedTuple
 
 from clustermgtd.errors import IncompleteObservationError
 from clustermgtd.model import hostlist
@@ -34,6 +35,20 @@ _AFTER_REASON = (" Comment=", " Extra=", " InstanceId=", " InstanceType=", " Res
 _NAME = "NodeName="
 
 
+class NodeFields(NamedTuple):
+    """What Slurm says of a node, as scontrol prints it; partitions with commas between them."""
+
+    name: str
+    state: str
+    partitions: str
+    address: str
+    hostname: str
+    reason: str
+    instance_id: str
+    last_busy: str
+    """Epoch seconds; no number where Slurm does not say."""
+
+
 @dataclass(frozen=True, slots=True)
 class ParsedNodes:
     """Nodes by name, and those of them of which no more than the name could be read (they are UNKNOWN)."""
@@ -44,20 +59,77 @@ class ParsedNodes:
     """Asked for by name, and Slurm said that there is no such node."""
 
 
-class _States:
-    """`IDLE+CLOUD+POWERED_DOWN` -> base and flags; a cluster has few different ones, so each is taken apart once."""
+class NodeReader:
+    """Nodes from what Slurm says of each in words; a cluster has few different states and partition lists, so each is
+    taken apart once."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[NodeBase, frozenset[NodeFlag]]] = {}
+        self.nodes: dict[NodeName, Node] = {}
+        self._unreadable: list[NodeName] = []
+        self._states: dict[str, tuple[NodeBase, frozenset[NodeFlag]]] = {}
+        self._partitions: dict[str, tuple[QueueName, ...]] = {}
 
-    def read(self, text: str) -> tuple[NodeBase, frozenset[NodeFlag]]:
-        """Raises ValueError for an unknown base state."""
-        known = self._known.get(text)
+    def add(self, fields: NodeFields) -> None:
+        """One more; of one whose base state is unknown no more is kept than its name."""
+        name = NodeName(intern(fields.name))
+        try:
+            base, flags = self._state(fields.state)
+        except ValueError:
+            self.add_unreadable(name)
+            return
+        self.nodes[name] = Node(
+            name,
+            base,
+            flags,
+            self._queues(fields.partitions),
+            address=intern(fields.address),
+            hostname=intern(fields.hostname),
+            reason=fields.reason,
+            instance_id=fields.instance_id,
+            last_busy_at=_time(fields.last_busy),
+        )
+
+    def add_unreadable(self, name: NodeName) -> None:
+        """One of which no more than the name could be read."""
+        self.nodes[name] = Node(name, NodeBase.UNKNOWN)
+        self._unreadable.append(name)
+
+    def parsed(self, missing: Iterable[NodeName] = ()) -> ParsedNodes:
+        """All that were added."""
+        return ParsedNodes(self.nodes, tuple(sorted(self._unreadable)), tuple(sorted(missing)))
+
+    def _state(self, text: str) -> tuple[NodeBase, frozenset[NodeFlag]]:
+        """`IDLE+CLOUD+POWERED_DOWN` -> base and flags. Raises ValueError for an unknown base state."""
+        known = self._states.get(text)
         if known is None:
             base, *flags = text.upper().split("+")
             known = (NodeBase(base.rstrip(_SYMBOLS)), frozenset(map(_flag, flags)))
-            self._known[text] = known
+            self._states[text] = known
         return known
+
+    def _queues(self, listed: str) -> tuple[QueueName, ...]:
+        if listed not in self._partitions:
+            self._partitions[listed] = tuple(QueueName(queue) for queue in listed.split(",") if queue)
+        return self._partitions[listed]
+
+
+class JobReader:
+    """Jobs from the fields of `JOB_FORMAT`, with times as epoch seconds; `now` tells whether one is held."""
+
+    def __init__(self, now: float) -> None:
+        self.jobs: dict[JobId, Job] = {}
+        self._now = now
+        self._expanded: dict[str, tuple[NodeName, ...]] = {}
+
+    def add(self, fields: Sequence[str]) -> None:
+        """One more, if there is none of its id.
+
+        Raises:
+            ValueError: it is none.
+        """
+        job_id = JobId(int(fields[0]))
+        if job_id not in self.jobs:
+            self.jobs[job_id] = _parse_job(job_id, fields, self._expanded, self._now)
 
 
 def parse_nodes(output: bytes) -> ParsedNodes:
@@ -67,20 +139,16 @@ def parse_nodes(output: bytes) -> ParsedNodes:
         IncompleteObservationError: there is none, the last line is cut off, or a line belongs to no node.
     """
     missing: list[NodeName] = []
-    nodes: dict[NodeName, Node] = {}
-    unreadable: list[NodeName] = []
-    states = _States()
-    partitions: dict[str, tuple[QueueName, ...]] = {}
+    reader = NodeReader()
     for line in _node_lines(output, missing):
-        name = NodeName(intern(line[len(_NAME) : line.find(" ")] if " " in line else line[len(_NAME) :]))
+        name = line[len(_NAME) : line.find(" ")] if " " in line else line[len(_NAME) :]
         try:
-            nodes[name] = _parse_node(name, line, states, partitions)
+            reader.add(_node_fields(name, line))
         except ValueError:
-            nodes[name] = Node(name, NodeBase.UNKNOWN)
-            unreadable.append(name)
-    if not nodes and not missing:
+            reader.add_unreadable(NodeName(name))
+    if not reader.nodes and not missing:
         raise IncompleteObservationError("scontrol named no node")
-    return ParsedNodes(nodes, tuple(sorted(unreadable)), tuple(sorted(missing)))
+    return reader.parsed(missing)
 
 
 def parse_jobs(output: bytes, now: float) -> dict[JobId, Job]:
@@ -91,17 +159,13 @@ def parse_jobs(output: bytes, now: float) -> dict[JobId, Job]:
     Raises:
         IncompleteObservationError: a line has other fields than asked for, or the last one is cut off.
     """
-    jobs: dict[JobId, Job] = {}
-    expanded: dict[str, tuple[NodeName, ...]] = {}
+    reader = JobReader(now)
     for line in _whole_lines(output, "squeue"):
-        fields = line.split("|", _JOB_FIELDS - 1)
         try:
-            job_id = JobId(int(fields[0]))
-            if job_id not in jobs:
-                jobs[job_id] = _parse_job(job_id, fields, expanded, now)
+            reader.add(line.split("|", _JOB_FIELDS - 1))
         except ValueError as error:
             raise IncompleteObservationError(f"squeue wrote a line that is not a job: {line[:200]!r}") from error
-    return jobs
+    return reader.jobs
 
 
 def parse_partitions(output: bytes) -> dict[QueueName, PartitionState]:
@@ -116,12 +180,16 @@ def parse_partitions(output: bytes) -> dict[QueueName, PartitionState]:
             name, word = _word(" " + line, " PartitionName="), _word(line, " State=")
         except ValueError as error:
             raise IncompleteObservationError(f"scontrol wrote a line that is no partition: {line[:200]!r}") from error
-        known = word in PartitionState.__members__
-        partitions[QueueName(name)] = PartitionState(word) if known else PartitionState.UNKNOWN
+        partitions[QueueName(name)] = partition_state(word)
     return partitions
 
 
-def _parse_job(job_id: JobId, fields: list[str], expanded: dict[str, tuple[NodeName, ...]], now: float) -> Job:
+def partition_state(word: str) -> PartitionState:
+    """UNKNOWN for a word that is not known."""
+    return PartitionState(word) if word in PartitionState.__members__ else PartitionState.UNKNOWN
+
+
+def _parse_job(job_id: JobId, fields: Sequence[str], expanded: dict[str, tuple[NodeName, ...]], now: float) -> Job:
     _, state, restarts, partition, user, account, priority, start_time, allocation, reason = fields
     if allocation not in expanded:
         names = () if allocation in _NONE else hostlist.expand(allocation)
@@ -147,21 +215,16 @@ def _parse_job(job_id: JobId, fields: list[str], expanded: dict[str, tuple[NodeN
     )
 
 
-def _parse_node(name: NodeName, line: str, states: _States, partitions: dict[str, tuple[QueueName, ...]]) -> Node:
-    base, flags = states.read(_word(line, " State="))
-    listed = _word(line, " Partitions=", "")
-    if listed not in partitions:
-        partitions[listed] = tuple(QueueName(queue) for queue in listed.split(",") if queue)
-    return Node(
+def _node_fields(name: str, line: str) -> NodeFields:
+    return NodeFields(
         name,
-        base,
-        flags,
-        partitions[listed],
-        address=intern(_word(line, " NodeAddr=")),
-        hostname=intern(_word(line, " NodeHostName=")),
-        reason=_reason(line),
-        instance_id=_instance_id(line),
-        last_busy_at=_time(_word(line, " LastBusyTime=", "")),
+        _word(line, " State="),
+        _word(line, " Partitions=", ""),
+        _word(line, " NodeAddr="),
+        _word(line, " NodeHostName="),
+        _reason(line),
+        _instance_id(line),
+        _word(line, " LastBusyTime=", ""),
     )
 
 

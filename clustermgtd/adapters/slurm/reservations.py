@@ -44,14 +44,26 @@ def parse_reservations(output: bytes) -> dict[str, Reservation]:
         for key, value in _FIELD.findall(line):
             fields.setdefault(key, value)
         name = fields["ReservationName"]
-        try:
-            names = fields["Nodes"] if fields["Nodes"] != "(null)" else ""
-            nodes = tuple(sorted(NodeName(node) for node in hostlist.expand(names)))
-            found[name] = Reservation(name, nodes, float(fields["StartTime"]), float(fields["EndTime"]))
-        except (KeyError, ValueError) as error:
-            if name.startswith(OWN_PREFIX):
-                raise IncompleteObservationError(f"scontrol wrote a reservation that is none: {line!r}") from error
+        keys = ("StartTime", "EndTime", "Nodes")
+        reservation = reservation_of(name, *(fields.get(key, "") for key in keys))
+        if reservation is not None:
+            found[name] = reservation
     return found
+
+
+def reservation_of(name: str, start: str, end: str, nodes: str) -> Reservation | None:
+    """From epoch seconds and a hostlist as Slurm gives them; None if it is somebody else's and cannot be understood.
+
+    Raises:
+        IncompleteObservationError: one of ours cannot be understood.
+    """
+    try:
+        names = tuple(sorted(NodeName(node) for node in hostlist.expand("" if nodes == "(null)" else nodes)))
+        return Reservation(name, names, float(start), float(end))
+    except ValueError as error:
+        if name.startswith(OWN_PREFIX):
+            raise IncompleteObservationError(f"{name} is no reservation: {start} {end} {nodes!r}") from error
+        return None
 
 
 def says_none(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Two Slurms for one contract: plain data, and a real slurmctld."""
+"""One contract for plain data, and for a real slurmctld by the command line and by pyslurm."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from typing import Protocol
 
 import pytest
 
-from clustermgtd.adapters.slurm.command_line import CommandLineScheduler
+from clustermgtd.adapters.slurm.broker_process import Launch
+from clustermgtd.adapters.slurm.command_line import CommandLine
+from clustermgtd.adapters.slurm.pyslurm_calls import PyslurmCalls
+from clustermgtd.adapters.slurm.scheduler import SlurmScheduler
 from clustermgtd.lab.slurm_files import find_program
 from clustermgtd.model.ids import JobId
 from clustermgtd.ports.scheduler import Scheduler
 from tests.fakes.scheduler import FakeScheduler
+from tests.pyslurm_fixtures import SKIPPED, environment, has_pyslurm, kept_broker
 from tests.slurm_fixtures import RealSlurm, running_slurm, slurm_folder, until
 
 __all__ = ["slurm_folder"]
@@ -91,11 +95,9 @@ class FakeRig:
 
 
 class RealRig:
-    def __init__(self, slurm: RealSlurm) -> None:
+    def __init__(self, slurm: RealSlurm, scheduler: Scheduler) -> None:
         self.slurm = slurm
-        self.scheduler: Scheduler = CommandLineScheduler(
-            Path(find_program("scontrol")).parent, slurm.control.paths.conf, deadline_s=20
-        )
+        self.scheduler = scheduler
 
     async def submit(self, size: int, account: str = "", minutes: int | None = None) -> JobId:
         options = {"--account": account, "--time": "" if minutes is None else str(minutes)}
@@ -123,7 +125,23 @@ class RealRig:
         await until(condition, what)
 
 
-@pytest.fixture(params=["fake", pytest.param("slurmctld", marks=pytest.mark.slurm)])
+@asynccontextmanager
+async def pyslurm_scheduler(conf_file: Path) -> AsyncIterator[Scheduler]:
+    """By the broker alone: an operation that the pyslurm does not offer fails."""
+    launch = Launch(environment(conf_file), deadline_s=20)
+    async with kept_broker(launch) as (client, _):
+        if client.last_error is not None:
+            raise client.last_error
+        yield SlurmScheduler(PyslurmCalls(client))
+
+
+@pytest.fixture(
+    params=[
+        "fake",
+        pytest.param("command-line", marks=pytest.mark.slurm),
+        pytest.param("pyslurm", marks=[pytest.mark.slurm, pytest.mark.skipif(not has_pyslurm(), reason=SKIPPED)]),
+    ]
+)
 def rig(request: pytest.FixtureRequest) -> RigFactory:
     """`async with rig() as slurm:`; node names do not resolve, as on a head node."""
 
@@ -134,6 +152,18 @@ def rig(request: pytest.FixtureRequest) -> RigFactory:
             return
         folder = request.getfixturevalue("slurm_folder")
         async with running_slurm(folder, address="", ResumeTimeout=str(resume_timeout_s)) as slurm:
-            yield RealRig(slurm)
+            conf_file = slurm.control.paths.conf
+            if request.param == "pyslurm":
+                async with pyslurm_scheduler(conf_file) as scheduler:
+                    yield RealRig(slurm, scheduler)
+                return
+            calls = CommandLine(Path(find_program("scontrol")).parent, conf_file, deadline_s=20)
+            yield RealRig(slurm, SlurmScheduler(calls))
 
     return start
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """A skipped half of the contract is not to be overlooked."""
+    if not has_pyslurm():
+        terminalreporter.write_line(f"SKIPPED: {SKIPPED}", yellow=True)
