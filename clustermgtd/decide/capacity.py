@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -155,13 +155,20 @@ def launches(
     wake_at = float("inf")
     zones = dict(gangs.zones)
     ages = _Ages(snapshot, since)
-    for batch in _by_tier(batches(wanted, snapshot, policy, gangs.topped_up), ages, policy, availability):
+    all_batches = batches(wanted, snapshot, policy, gangs.topped_up)
+    sizes = Counter[JobId]()
+    for batch in all_batches:
+        if batch.kept is not None:
+            sizes[batch.kept.job] += batch.size
+    for batch in _by_tier(all_batches, ages, policy, availability):
         compute_resource = policy.compute_resources[batch.key]
         began = ages.of(batch)
         scope = availability
         if batch.kept is not None:
             anywhere = availability.choose(compute_resource, since=began)
-            zones[batch.kept.job], scope = in_one_zone(batch.kept, compute_resource, availability, anywhere, zones)
+            zones[batch.kept.job], scope = in_one_zone(
+                batch.kept, compute_resource, availability, anywhere, zones, sizes[batch.kept.job]
+            )
         choice = scope.choose(compute_resource, _needed(batch), began)
         if choice.is_probe:
             batch = _probe(batch, policy.bans.probe_nodes)

@@ -102,12 +102,19 @@ class _Inventory:
     """Their answer is not known, or EC2 asked to come back."""
     asked_again: set[NodeName] = field(default_factory=set)
     """Those of them that are asked for because the job came short."""
+    lost: list[NodeName] = field(default_factory=list)
+    """Their instance ended; they are asked for anew once that is stored."""
     zone: str = ""
 
     @property
     def lacking(self) -> list[NodeName]:
         """Nodes that EC2 gave nothing for and is not being asked for."""
         return sorted([*self.refused, *self.unclaimed])
+
+    @property
+    def is_incomplete(self) -> bool:
+        """A job that was short still is."""
+        return bool(self.lacking or self.asked_again or self.lost)
 
 
 def _inventory(
@@ -161,6 +168,8 @@ def _sort_in(
         parts.asked[name] = launch.token
         if gang is not None and gang.is_top_up:
             parts.asked_again.add(name)
+    elif is_awaited and claim.state is ClaimState.LOST:
+        parts.lost.append(name)
     if gang is not None and (claim.state in BACKED or claim.state is ClaimState.REQUESTED):
         parts.zone = parts.zone or zone_of(launch.request.offerings[0].subnet, snapshot.subnets)
 
@@ -221,7 +230,7 @@ def _verdict(standing: _Standing, availability: Availability) -> _Verdict:
         for choice in choices.values()
     )
     is_final = not may_pass or any(claim.failure is FailureKind.UNKNOWN for claim in parts.refused.values())
-    is_short = bool(parts.refused) or not can_ask or bool(standing.since and (parts.lacking or parts.asked_again))
+    is_short = bool(parts.refused) or not can_ask or bool(standing.since and parts.is_incomplete)
     if not parts.has_own and not standing.since:
         # nothing has come that would be lost: the job waits only for an answer, or if somewhere else can be asked
         waits = not is_final and (can_ask or bool(parts.asked))
@@ -255,7 +264,7 @@ def _end(standing: _Standing, since: float, *, is_final: bool) -> GangEnd | None
 
 def _held(standing: _Standing, since: float, end: GangEnd | None) -> HeldGang:
     job, parts = standing.job, standing.parts
-    missing = len(parts.lacking) + len(parts.asked)
+    missing = len(parts.lacking) + len(parts.asked) + len(parts.lost)
     gang = ShortGang(job.id, job.restarts, since)
     return HeldGang(gang, len(job.nodes), missing, standing.snapshot.now - since, standing.cost(since), end)
 
@@ -297,11 +306,12 @@ def in_one_zone(
     availability: Availability,
     anywhere: Choice,
     zones: Mapping[JobId, str],
+    size: int,
 ) -> tuple[str, Availability]:
     """The zone that a kept gang asks in, and what may be had there.
 
-    It is the one that the job is in already; else the first in the order of asking where nothing was refused lately.
-    `anywhere` is what could be asked for without a zone.
+    It is the one that the job is in already; else the first in the order of asking with addresses for all `size` nodes
+    that the job asks for, and where nothing was refused lately. `anywhere` is what could be asked for without a zone.
     """
     known = zones.get(gang.job, "")
     if known:
@@ -310,7 +320,10 @@ def in_one_zone(
     if not in_order:
         return "", availability
     within = {zone: availability.within(zone, compute_resource) for zone in in_order}
-    zone = next((z for z in within if not within[z].choose(compute_resource).is_probe), next(iter(within)))
+    zone = min(
+        within,
+        key=lambda z: (within[z].room(compute_resource) < size, within[z].choose(compute_resource).is_probe),
+    )
     return zone, within[zone]
 
 

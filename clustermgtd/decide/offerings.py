@@ -134,6 +134,11 @@ class Availability:
         probed = next((replace(choice, bans=()) for choice in choices.values() if choice.is_waiting), None)
         return probed or Choice(tier=last, bans=_heads_first(choices.values()))
 
+    def room(self, compute_resource: ComputeResourcePolicy) -> float:
+        """Addresses for so many instances of one launch: a launch uses one subnet of a zone."""
+        subnets = {offering.subnet for offering in compute_resource.offerings}
+        return max(self._free(s) for s in subnets if not self.zone or zone_of(s, self.subnets) == self.zone)
+
     def _fallen_to(self, compute_resource: ComputeResourcePolicy, minimum: int) -> int:
         """The tier in which demands of that size begin."""
         key = compute_resource.key

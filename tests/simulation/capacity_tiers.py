@@ -121,8 +121,8 @@ def check_waits(world: World, snapshot: Snapshot, plan: Plan, policy: Policy) ->
     for name, placed in policy.nodes.items():
         node, compute_resource = snapshot.nodes[name], policy.compute_resources[placed.key]
         job = next((job for job in snapshot.jobs.values() if name in job.nodes and job.is_configuring), None)
-        if not node.is_powering_up or node.is_down or job is None:
-            continue
+        if not node.is_powering_up or node.is_down or job is None or node.is_marked_by_others:
+            continue  # Slurm's ResumeTimeout ends the wait for a node that an operator marked
         if policy.gangs.keeps(len(job.nodes)) or world.table.fleet.is_stopped(placed.key.queue):
             continue  # the former have bounds of their own, the latter are not to run
         if is_protected(world, name):

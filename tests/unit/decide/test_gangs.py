@@ -223,6 +223,16 @@ class TestBounds:
             assert story.tick(seconds).gangs == ()
         assert story.held.held_s == 0
 
+    def test_but_not_when_what_arrived_last_was_lost_at_once(self) -> None:
+        story = Story(size=5)
+        story.tick(gives=4)
+        story.tick()
+        story.tick(50, gives=1)
+        last = next(reversed(story.instances))
+        story.instances[last] = replace(story.instances[last], state=InstanceState.TERMINATED)
+        assert [gang.held_s for gang in story.tick(1).gangs] == [51.0]
+        assert [gang.held_s for gang in story.tick(1).gangs] == [52.0]
+
     def test_no_hold_time_is_no_hold(self) -> None:
         story = Story(gangs=replace(KEEP_ALL, hold_s=0.0))
         story.tick(gives=3)
@@ -327,6 +337,11 @@ class TestOneZone:
         story.tick(1)
         story.tick(5, gives=0)
         assert [d.reason for d in downs(story.tick(1))] == [Reason.LAUNCH_FAILED]
+
+    def test_a_zone_without_addresses_for_all_of_it_is_not_the_first_choice(self) -> None:
+        story = Story(size=6, offerings=(HERE, THERE), launch_batch_max=4)
+        story.snapshot = replace(story.snapshot, subnets={**SUBNETS, A: replace(SUBNETS[A], free_addresses=5)})
+        assert {o for s in starts(story.tick(gives=9)) for o in s.launch.request.offerings} == {THERE}
 
     def test_a_zone_that_was_refused_lately_is_not_the_first_choice(self) -> None:
         story = Story(size=8, offerings=(HERE, THERE))
