@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -53,13 +54,29 @@ def register(subparsers: Subparsers) -> None:
         default=Path(PROGRAM_DIR),
         help=f"folder of the programs {', '.join(PROGRAMS)}; default: %(default)s",
     )
+    parser.add_argument(
+        "--slurm-release",
+        metavar="X.Y",
+        type=_release,
+        default=(22, 5),
+        help="release that reads the file (`slurmctld -V`): what it finds defunct is left out; default: for all",
+    )
     parser.set_defaults(run=_run)
+
+
+def _release(text: str) -> tuple[int, int]:
+    """`24.11`, or with more behind it."""
+    found = re.match(r"(\d+)\.(\d+)", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a release of Slurm, such as 24.11")
+    return int(found[1]), int(found[2])
 
 
 def _run(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.program_dir.absolute()
+    site = SlurmSite({name: folder / name for name in PROGRAMS}, release=arguments.slurm_release)
     try:
-        text = render(load(arguments.file), SlurmSite({name: folder / name for name in PROGRAMS}))
+        text = render(load(arguments.file), site)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return Exit.FAILED

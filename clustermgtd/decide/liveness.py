@@ -115,4 +115,4 @@ def _is_leaving(node: Node) -> bool:
 def _why_down(node: Node) -> Reason:
     if node.is_marked_by_us:
         return Reason.MARK_LIFTED
-    return Reason.RESUME_TIMEOUT if node.reason.startswith("ResumeTimeout") else Reason.NOT_RESPONDING
+    return Reason.RESUME_TIMEOUT if node.last_reason.startswith("ResumeTimeout") else Reason.NOT_RESPONDING

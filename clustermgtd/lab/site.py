@@ -35,7 +35,7 @@ from clustermgtd.lab.folder import LabFolder
 from clustermgtd.lab.imds import Metadata, MetadataServer
 from clustermgtd.lab.instances import InstanceHost, InstanceSupervisor
 from clustermgtd.lab.slurm import SlurmControl
-from clustermgtd.lab.slurm_files import PortReservation, SlurmPorts, find_program
+from clustermgtd.lab.slurm_files import PortReservation, SlurmPorts, find_program, slurm_release
 from clustermgtd.model.claim import BACKED
 from clustermgtd.node.arguments import AgentArguments
 from clustermgtd.settings.slurm_conf import SlurmSite, render
@@ -213,7 +213,9 @@ class LabSite:
                 leftovers.LAB_MARKER: str(self.folder.path),
             },
         )
-        site = SlurmSite(programs, node_address="127.0.0.1", node_port_base=self.ports["first_node"])
+        site = SlurmSite(
+            programs, node_address="127.0.0.1", node_port_base=self.ports["first_node"], release=slurm_release()
+        )
         self.slurm.write_conf(render(self.settings, site))
 
     def _metadata_of(self, instance: str) -> Metadata | None:

@@ -92,9 +92,11 @@ class SlurmControl:
 
         A setting that occurs again in `extra` replaces the one in `node_part`, and either replaces ours.
         """
-        text = merge_conf(self._base_conf(), node_part, extra)
+        release = slurm_release()
+        cached = "CommunicationParameters=NoAddrCache\n" if release < (23, 11) else ""  # later ones know no cache
+        text = merge_conf(self._base_conf() + cached, node_part, extra)
         _write_whole(self.paths.conf, text)
-        plugin = "cgroup/v1" if slurm_release() < (23, 2) else "disabled"
+        plugin = "cgroup/v1" if release < (23, 2) else "disabled"
         _write_whole(self.paths.folder / "cgroup.conf", f"CgroupPlugin={plugin}\n")
         return self.paths.conf
 
@@ -243,7 +245,6 @@ PropagateResourceLimits=NONE
 MailProg=/bin/true
 ReturnToService=2
 PrivateData=cloud
-CommunicationParameters=NoAddrCache
 TreeWidth=65533
 SlurmctldTimeout=300
 SlurmdTimeout=60

@@ -44,6 +44,8 @@ SLURM_REASONS = (
 
 Four were seen on 22.05; the others are in the source of releases up to 26.05.
 """
+_APPENDED = " : "
+"""Before what Slurm, from 23.02 on, writes behind a reason that is there: `maintenance : ResumeTimeout reached`."""
 _REBOOT_FAILED = "reboot timed out"
 """How a reason ends that slurmctld adds to an operator's when a node does not come back from a reboot."""
 
@@ -186,8 +188,8 @@ class Node:
 
     @property
     def is_marked_by_us(self) -> bool:
-        """The present reason was written by this daemon."""
-        return self.reason.startswith(REASON_PREFIX)
+        """The present reason was written by this daemon, and by nobody after it."""
+        return self.reason.startswith(REASON_PREFIX) and not self.is_marked_by_slurm
 
     @property
     def is_held_by_us(self) -> bool:
@@ -204,8 +206,14 @@ class Node:
 
     @property
     def is_marked_by_slurm(self) -> bool:
-        """The present reason was written by Slurm itself."""
-        return self.reason.startswith(SLURM_REASONS) or self.reason.endswith(_REBOOT_FAILED)
+        """The present reason was written by Slurm itself, or its last part was."""
+        return self.last_reason.startswith(SLURM_REASONS) or self.reason.endswith(_REBOOT_FAILED)
+
+    @property
+    def last_reason(self) -> str:
+        """The reason, or what Slurm appended to it: what was there before it is then about an earlier matter."""
+        appended = self.reason.rpartition(_APPENDED)[2]
+        return appended if appended.startswith(SLURM_REASONS) else self.reason
 
 
 _PRINTED = (

@@ -24,7 +24,9 @@ USABLE_MEMORY = 0.95
 """Share of an instance type's memory that jobs may ask for: the kernel and the hypervisor keep the rest."""
 _MERGED = ("CommunicationParameters", "DebugFlags", "PrivateData", "SchedulerParameters")
 """Lists of options: a site's options are added to ours, and replace ours of the same name."""
-
+_NO_CHOICE = (23, 11)
+"""The release from which slurmctld always takes addresses from registrations and never caches them: it complains of
+`cloud_reg_addrs` and `NoAddrCache` as defunct."""
 
 PROGRAMS: Mapping[str, str] = {
     "resume": "ResumeProgram",
@@ -47,6 +49,9 @@ class SlurmSite:
     """First of as many TCP ports as there are nodes; None: all slurmds use SlurmdPort."""
     extra_lines: tuple[str, ...] = ()
     """Written at the end as they are."""
+    release: tuple[int, int] = (22, 5)
+    """Of the Slurm that reads it: what that release has made its only behaviour is left out. The default suits all
+    releases; later ones then write a line about it into their log."""
 
     def __post_init__(self) -> None:
         for name in PROGRAMS:
@@ -81,11 +86,11 @@ def _globals(settings: Settings, site: SlurmSite) -> Mapping[str, str]:
         "SuspendTimeout": str(settings.suspend_timeout_s),
         "SuspendTime": _suspend_time(settings.suspend_time_s),
         **_suspend_exceptions(settings),
-        "SlurmctldParameters": ",".join(_controller_parameters(own.cloud_reg_addrs)),
+        "SlurmctldParameters": ",".join(_controller_parameters(own.cloud_reg_addrs and site.release < _NO_CHOICE)),
         "SchedulerParameters": ",".join(_SCHEDULER_PARAMETERS),
         # compute nodes do not know each other's addresses: slurmctld reaches every slurmd itself
         "TreeWidth": "65533",
-        "CommunicationParameters": "NoAddrCache",
+        **({"CommunicationParameters": "NoAddrCache"} if site.release < _NO_CHOICE else {}),
         "PrivateData": "cloud",
         "ReturnToService": "2",
         # these outlast an instance that is slow, and a slurmctld with thousands of nodes to talk to

@@ -9,6 +9,7 @@ SUITES = ("bookworm", "trixie", "sid")
 """Debian's releases; each carries another release of Slurm."""
 
 _SCHEDULER = "tests/contract/slurm/test_scheduler_contract.py"
+_FEATURES = "tests/contract/slurm/test_release_features.py"
 
 CHECKS: Mapping[str, tuple[str, ...]] = {
     "the demo's jobs": ("tests/e2e/test_demo.py::test_the_demo_ends_with_its_one_line_and_leaves_nothing",),
@@ -20,7 +21,14 @@ CHECKS: Mapping[str, tuple[str, ...]] = {
         f"{_SCHEDULER}::test_a_lifted_hold_lets_the_job_start_on_other_nodes_at_once",
         f"{_SCHEDULER}::test_a_hold_is_lifted_from_pending_jobs_only",
     ),
-    "hooks, resume file, start gate": ("tests/contract/hooks/test_hooks_slurm.py",),
+    "hooks, start gate": ("tests/contract/hooks/test_hooks_slurm.py",),
+    "instance ids": (
+        f"{_FEATURES}::test_a_node_shows_the_instance_that_slurmd_was_told_until_it_powers_down",
+        f"{_FEATURES}::test_an_update_of_several_nodes_with_one_instance_id_each",
+    ),
+    "times of a partition": (f"{_FEATURES}::test_a_partition_has_times_of_its_own",),
+    "addresses from registration": (f"{_FEATURES}::test_a_node_takes_its_address_from_slurmd_s_registration",),
+    "resume file": (f"{_FEATURES}::test_the_resume_file_says_which_job_wants_which_nodes",),
     "reservations": ("tests/contract/slurm/test_reservations.py",),
     "hostlists": ("tests/contract/slurm/test_hostlist_contract.py",),
     "slurmctld in trouble": ("tests/contract/slurm/test_slurmctld_trouble.py",),

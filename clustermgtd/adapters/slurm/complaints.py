@@ -13,6 +13,8 @@ from clustermgtd.errors import (
 
 INVALID_NODE = "Invalid node name specified"
 INVALID_STATE = "Invalid node state specified"
+_INVALID_TRANSITION = "Invalid node state transition"
+"""What 26.05 says in place of `INVALID_STATE`; the code is that one all the same."""
 INVALID_JOB = "Invalid job id specified"
 DUPLICATE_RESERVATION = "Duplicate reservation name"
 STARTED_RESERVATION = "Reservation already started"
@@ -21,6 +23,7 @@ INVALID_RESERVATION = "Requested reservation is invalid"
 _TABLE: tuple[tuple[str, type[ClustermgtdError]], ...] = (
     (INVALID_NODE, NotFoundError),
     (INVALID_STATE, ConflictError),
+    (_INVALID_TRANSITION, ConflictError),
     (INVALID_JOB, NotFoundError),
     (DUPLICATE_RESERVATION, ConflictError),
     (STARTED_RESERVATION, ConflictError),
@@ -61,5 +64,7 @@ def complaint(program: str, exit_code: int, said: str) -> ClustermgtdError:
 def _code(said: str) -> str:
     """The first known text, or the last line, as a short code."""
     known = next((text for text, _ in _TABLE if text in said), "")
+    if known == _INVALID_TRANSITION:
+        return INVALID_STATE
     lines = said.strip().splitlines()
     return known or (lines[-1].strip()[:100] if lines else "")

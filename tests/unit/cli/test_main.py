@@ -82,6 +82,14 @@ def test_render_writes_to_standard_output_or_a_file(tmp_path: Path, capsys: pyte
     assert [path.name for path in tmp_path.iterdir()] == [target.name]
 
 
+def test_render_leaves_out_what_a_release_finds_defunct(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["render", "slurm-conf", EXAMPLE, "--slurm-release", "24.11.5"]) == 0
+    assert "NoAddrCache" not in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["render", "slurm-conf", EXAMPLE, "--slurm-release", "new"])
+    assert "'new' is not a release of Slurm, such as 24.11" in capsys.readouterr().err
+
+
 def test_render_fails_for_a_refused_file_or_an_unwritable_place(
     refused: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -320,5 +320,15 @@ class TestIdentity:
 def test_every_reason_that_slurm_writes_is_told_from_an_operator_s() -> None:
     for reason in ("Not responding", "Low TmpDisk", "x : reboot issued : reboot timed out"):
         assert not Node(NodeName("n"), NodeBase.DOWN, reason=reason).is_marked_by_others
-    for reason in ("not responding to my emails", "lowering the fan", "reboot requested"):
+    for reason in ("fan : ResumeTimeout reached", "fan is loud : Not responding"):
+        assert not Node(NodeName("n"), NodeBase.DOWN, reason=reason).is_marked_by_others, (
+            "the fan was an earlier matter"
+        )
+    for reason in ("not responding to my emails", "fan : it is loud", "lowering the fan", "reboot requested"):
         assert Node(NodeName("n"), NodeBase.DOWN, reason=reason).is_marked_by_others
+
+
+def test_what_slurm_appends_to_a_reason_of_ours_is_not_ours() -> None:
+    node = Node(NodeName("n"), NodeBase.DOWN, reason="clustermgtd: launch-failed short : ResumeTimeout reached")
+    assert (node.is_marked_by_us, node.is_marked_by_slurm) == (False, True)
+    assert node.last_reason == "ResumeTimeout reached"

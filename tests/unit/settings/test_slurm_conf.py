@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,11 @@ def test_values_with_spaces_are_quoted_on_node_and_partition_lines() -> None:
 def test_programs_must_be_absolute_paths() -> None:
     with pytest.raises(ValueError, match="absolute path"):
         SlurmSite({**SITE.programs, "suspend": Path("suspend")})
+
+
+@pytest.mark.parametrize(
+    ("release", "is_written"), [((22, 5), True), ((23, 2), True), ((23, 11), False), ((26, 5), False)]
+)
+def test_a_release_is_not_told_what_it_finds_defunct(release: tuple[int, int], is_written: bool) -> None:
+    text = render(loads(MINIMAL), replace(SITE, release=release))
+    assert ("cloud_reg_addrs" in text, "NoAddrCache" in text) == (is_written, is_written)
