@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from clustermgtd.model.action import Action
 from clustermgtd.model.capacity_block import BlockReading, BlockStatus
@@ -58,6 +58,11 @@ class Memory:
     """Reasons of drains that are not ours. One that Slurm wipes while no daemon looks stays wiped."""
     wanted_since: Mapping[NodeName, float] = field(default_factory=dict)
     """First observation in which Slurm powered a node up that may wait for a capacity tier."""
+
+    def unless_carried_out(self, before: Memory) -> Memory:
+        """What is remembered of a plan that could not be carried out whole: its terminations are asked for anew, and
+        counted anew, because the count may not have been stored."""
+        return replace(self, terminate_called_at=before.terminate_called_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,7 +161,11 @@ class Loop:
         plan = await _decided(snapshot, policy)
         self.memory = plan.memory
         self._ledger.next_launch = plan.next_launch
-        await self.actor.apply(plan, group)
+        try:
+            await self.actor.apply(plan, group)
+        except ClustermgtdError:
+            self.memory = plan.memory.unless_carried_out(snapshot.memory)
+            raise
         return snapshot, plan
 
     async def observe(self, policy: Policy) -> Snapshot:

@@ -75,21 +75,15 @@ class BlastRadius:
         self.hidden |= {i.id for i in instances.values() if i.queue == self._queue and i.is_live}
         return {i.id: i for i in instances.values() if i.queue != self._queue}
 
-    def decided(self, world: World, plan: Plan) -> None:
-        """An orphan counts when its end is decided, though the call may be made later; an instance that was to end for
-        another reason is none that is ended without being asked for."""
+    def decided(self, plan: Plan) -> None:
+        """An instance that was to end for another reason is none that is ended without being asked for."""
         for action in plan.actions:
-            if isinstance(action, TerminateInstances):
-                fresh = set(action.instances) - self._called
-                self._called |= fresh
-                if action.reason is Reason.ORPHAN:
-                    self._add(world, len(fresh), action)
+            if isinstance(action, TerminateInstances) and action.reason is not Reason.ORPHAN:
+                self._called.update(action.instances)
 
     def check(self, world: World, action: Action) -> None:
         """Before an action: no more involuntary ends within a minute than allowed, unless an operator confirmed."""
-        self._add(world, self._count(world, action), action)
-
-    def _add(self, world: World, count: int, action: Action) -> None:
+        count = self._count(world, action)
         if count == 0:
             return
         world.counts["involuntary"] += count
@@ -113,6 +107,10 @@ class BlastRadius:
                     and claim.instance in self.hidden
                     for claim in launch.claims
                 )
+            case TerminateInstances(instances, reason):
+                fresh = set(instances) - self._called
+                self._called |= fresh
+                return len(fresh) if reason is Reason.ORPHAN else 0
             case SetNodesDown(nodes, reason) | PowerDownNodes(nodes, reason) if INVOLUNTARY[reason]:
                 return sum(world.slurm.nodes[name].power != "down" for name in nodes)
         return 0

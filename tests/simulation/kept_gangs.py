@@ -73,9 +73,15 @@ class Watch:
             for name in job.nodes
             if _is_refused(claims.get(name))
         }
-        for job in _waiting_jobs(world, counts_unstored=True):
+        waiting = _waiting_jobs(world, counts_unstored=True)
+        for job in _kept_jobs(world):
             key = (job.id, job.restarts)
-            lacks = any(name not in claims or _is_refused(claims[name]) or _is_lost(claims[name]) for name in job.nodes)
+            if job not in waiting and key not in self.short_at:
+                continue  # one that lost all that had come stays short
+            lacks = any(
+                name not in claims or _is_refused(claims[name]) or _is_lost(claims[name]) or _is_top_up(claims[name])
+                for name in job.nodes
+            )
             is_short = key in self.short_at or lacks
             if is_short and not all(_is_backed(claims.get(name)) for name in job.nodes):
                 seen[key] = self.short_at.get(key, self.decided_at)
@@ -148,6 +154,11 @@ def _kept_jobs(world: World) -> list[SimJob]:
 def _is_lost(claimed: tuple[Launch, NodeClaim]) -> bool:
     """Its instance ended; what replaces it may be refused in the same decision that asks for it."""
     return claimed[1].state is ClaimState.LOST
+
+
+def _is_top_up(claimed: tuple[Launch, NodeClaim]) -> bool:
+    """It was found refused, and asked for again, in one decision."""
+    return any(gang.is_top_up and claimed[1].node in gang.nodes for gang in claimed[0].gangs)
 
 
 def _claims(world: World) -> dict[NodeName, tuple[Launch, NodeClaim]]:

@@ -554,7 +554,7 @@ class World:
         self.drains.look(daemon, snapshot)
         starts = [action.launch for action in plan.actions if isinstance(action, StartLaunch)]
         self.planned = (*starts, *(launch for launch in snapshot.launches.values() if launch.is_unresolved))
-        self.blast.decided(self, plan)
+        self.blast.decided(plan)
         for action in plan.actions:
             self._maybe_crash()
             check_fleet_action(self, action, snapshot.fleet)
@@ -565,11 +565,13 @@ class World:
             except TransientError as error:
                 self.note(f"{type(action).__name__} failed: {error}")
                 if isinstance(action, RecordLaunch | RecordOfferings | RecordFleet | RecordSafeguards):
+                    daemon.memory = plan.memory.unless_carried_out(snapshot.memory)
                     return None
             except ConflictError as error:
                 if isinstance(error, FencedError):
                     raise
                 daemon.is_stale = True
+                daemon.memory = plan.memory.unless_carried_out(snapshot.memory)
                 return None
         self.announcements.check(self)
         self.events.check(snapshot, self)

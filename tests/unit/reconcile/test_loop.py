@@ -32,7 +32,7 @@ from clustermgtd.reconcile.ledger import Ledger
 from clustermgtd.reconcile.loop import INLINE_NODES_MAX, Loop, Pace
 from clustermgtd.reconcile.observer import Observers
 from clustermgtd.reconcile.status import Status
-from tests.builders import KEY, a_policy, dynamic
+from tests.builders import KEY, a_policy, an_instance, dynamic
 from tests.fakes.claim_store import FakeClaimStore, FakeTable
 from tests.fakes.clock import FakeClock
 from tests.fakes.fleet import FakeFleet
@@ -268,6 +268,24 @@ def test_an_effect_that_fails_is_decided_again_and_does_not_stop_the_others() ->
         stage.pass_time(30)
         await stage.tick(group)
         assert ("TerminateInstances", "ok") in stage.recorder.outcomes
+
+    play(story)
+
+
+def test_terminations_whose_count_could_not_be_stored_are_neither_done_nor_taken_for_done() -> None:
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        orphan = an_instance("i-9")
+        stage.fleet.add(replace(orphan, launched_at=stage.clock.now()))
+        stage.pass_time(600)
+        await stage.tick(group)
+        stage.pass_time(600)
+        stage.store.faults.fail("put_safeguards", TransientError("the table does not answer"))
+        await stage.tick(group)
+        assert stage.fleet.calls["terminate"] == 0
+        stage.pass_time(1)
+        await stage.tick(group)
+        assert stage.fleet.calls["terminate"] == 1
+        assert [t.count for t in stage.store.table.safeguards.terminated] == [1]
 
     play(story)
 
