@@ -55,24 +55,22 @@ class Capture:
         await self.update("q1-dy-c5-3", "State=POWER_UP")
 
         async def has_timed_out() -> bool:
-            return "DOWN" in await self.state("q1-dy-c5-3")
+            return (await self.state("q1-dy-c5-3")).startswith("State=DOWN")
 
         await until(has_timed_out, "ResumeTimeout")
         up = [f"q1-dy-c5-{number}" for number in (6, 7, 8)]
         for name in up:
             await self.update(name, "State=POWER_UP")
-        await asyncio.sleep(3.5)  # 26.05 believes only a slurmd whose boot is whole seconds after the power-up
-        control = self.slurm.control
-        plain = control.slurmd_argv
+        await asyncio.sleep(1.5)
         has_id = probe(find_program("slurmd")).takes_instance
-        told = ["--instance-id=i-0123456789abcdef0", "--instance-type=c5.large"] if has_id else []
-        control.slurmd_argv = lambda node: [*plain(node), *told]  # type: ignore[method-assign]
         await self.slurm.boot(*up)
 
         async def are_up() -> bool:
             return all([await self.state(name) == "State=IDLE+CLOUD" for name in up])
 
         await until(are_up, "up")
+        if has_id:
+            await self.update("q1-dy-c5-6", "InstanceId=i-0123456789abcdef0", "InstanceType=c5.large")
         await self.update("q1-dy-c5-7", "State=DRAIN", f"Reason={OPERATORS_REASON}")
         await self.slurm.control.run(
             *("scontrol", "create", "reservation", "ReservationName=clustermgtd-window", "Flags=MAINT,IGNORE_JOBS"),

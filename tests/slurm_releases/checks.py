@@ -23,7 +23,7 @@ CHECKS: Mapping[str, tuple[str, ...]] = {
     ),
     "hooks, start gate": ("tests/contract/hooks/test_hooks_slurm.py",),
     "instance ids": (
-        f"{_FEATURES}::test_a_node_shows_the_instance_that_slurmd_was_told_until_it_powers_down",
+        f"{_FEATURES}::test_a_node_shows_its_instance_until_it_powers_down",
         f"{_FEATURES}::test_an_update_of_several_nodes_with_one_instance_id_each",
     ),
     "times of a partition": (f"{_FEATURES}::test_a_partition_has_times_of_its_own",),
