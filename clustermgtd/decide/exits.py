@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from clustermgtd.model.action import PowerDownNodes, Reason, SetNodesDown
 from clustermgtd.model.claim import BACKED, ClaimState, Launch, NodeClaim
-from clustermgtd.model.ids import LaunchToken, NodeName
+from clustermgtd.model.ids import InstanceId, LaunchToken, NodeName
 from clustermgtd.model.left_alone import LeftAlone
 from clustermgtd.model.node import Node, NodeBase, NodeFlag
 from clustermgtd.model.policy import Policy
@@ -44,9 +44,14 @@ _Outcome = _Down | Reason | LeftAlone | None
 
 
 def exits(
-    launches: Mapping[LaunchToken, Launch], snapshot: Snapshot, policy: Policy, taken: Collection[NodeName]
+    launches: Mapping[LaunchToken, Launch],
+    snapshot: Snapshot,
+    policy: Policy,
+    taken: Collection[NodeName],
+    hidden: Collection[InstanceId] = (),
 ) -> Exits:
-    """For every managed node at most one outcome. Nodes in `taken` have an action of this plan already."""
+    """For every managed node at most one outcome. Nodes in `taken` have an action of this plan already; instances that
+    are `hidden` are not shown by EC2, and their nodes answer."""
     claims = {claim.node: claim for launch in launches.values() for claim in launch.claims if claim.is_open}
     down: dict[tuple[Reason, str], list[NodeName]] = defaultdict(list)
     power_down: dict[Reason, list[NodeName]] = defaultdict(list)
@@ -58,6 +63,8 @@ def exits(
         if _is_ordinary(node, claim, snapshot):
             continue
         outcome = _outcome(node, claim, snapshot)
+        if outcome is None and claim is not None and claim.instance in hidden:
+            outcome = LeftAlone.HIDDEN
         if node is not None and outcome is None and _is_silent(node, claim, live):
             found.silent_since[name] = snapshot.memory.silent_since.get(name, snapshot.now)
             grace_s = HUNG_S if claim is not None and claim.holds_instance else policy.missing_grace_s

@@ -74,6 +74,7 @@ _ALONE = {
     LeftAlone.UNCLEAR: "Slurm does not know the node's state, or its line cannot be read. Slurm ends it",
     LeftAlone.MARKED: "an operator or their program keeps it from jobs, and lifts that",
     LeftAlone.REBOOTING: "somebody reboots it. slurmd's registration ends it, or ResumeTimeout: then it is replaced",
+    LeftAlone.HIDDEN: "EC2 does not show its instance, and slurmd answers. EC2's showing it ends it, or silence",
     LeftAlone.UNCLAIMED: "slurmd answers on a machine that no claim names. Its power-down ends it, or its owner",
 }
 _CLAIMS = (None, *(state for state in ClaimState if state is not ClaimState.TERMINATED))

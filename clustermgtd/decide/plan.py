@@ -27,9 +27,10 @@ from clustermgtd.decide.outcome import settled
 from clustermgtd.decide.protection import protection
 from clustermgtd.decide.requeue import freed, lifts, overtaken
 from clustermgtd.decide.reservations import Blocks
-from clustermgtd.decide.sync import is_awaited, missing_since, sync
+from clustermgtd.decide.sync import is_awaited, sync
 from clustermgtd.decide.termination_guard import TerminationGuard
 from clustermgtd.decide.tiers import asked_elsewhere, wanted_since
+from clustermgtd.decide.unseen import unseen
 from clustermgtd.decide.waiting import withdrawals
 from clustermgtd.model.action import (
     Action,
@@ -56,9 +57,9 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     """
     drains = foreign_drains(snapshot, policy)
     snapshot = drains.snapshot
-    missing = missing_since(snapshot)
+    not_shown = unseen(snapshot)
     guard = TerminationGuard(snapshot, policy)
-    believed = guard.missing(missing)
+    believed = guard.missing(not_shown.missing_since)
     launches: dict[LaunchToken, Launch] = {}
     ending: dict[InstanceId, Reason] = {}
     for token, stored in sorted(snapshot.launches.items()):
@@ -117,7 +118,8 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         *([release] if release else []),
         *([power_up] if power_up else []),
     ]
-    way_out = exits(launches, snapshot, policy, ill.kept | ill.spared | _nodes_in(node_actions))
+    hidden = not_shown.hidden_for(policy.missing_grace_s, snapshot.now)
+    way_out = exits(launches, snapshot, policy, ill.kept | ill.spared | _nodes_in(node_actions), hidden)
     exits_now = guard.nodes(way_out.actions)
     for instance in guard.orphans(garbage):
         ending[instance] = Reason.ORPHAN
@@ -159,7 +161,8 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     memory = Memory(
         is_new=False,
         orphans=sightings,
-        missing_since=missing,
+        missing_since=not_shown.missing_since,
+        hidden_since=not_shown.hidden_since,
         terminate_called_at=_still_called(snapshot, ending),
         static_power_up_at={
             **{n: at for n, at in snapshot.memory.static_power_up_at.items() if n in launchable.nodes},

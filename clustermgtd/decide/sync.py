@@ -13,19 +13,8 @@ from clustermgtd.model.policy import Policy
 from clustermgtd.model.snapshot import Snapshot
 
 
-def missing_since(snapshot: Snapshot) -> dict[InstanceId, float]:
-    """For each instance that an open claim names and EC2 does not show: when that was first noticed."""
-    known = snapshot.memory.missing_since
-    return {
-        claim.instance: known.get(claim.instance, snapshot.now)
-        for launch in snapshot.launches.values()
-        for claim in launch.claims
-        if claim.is_open and claim.instance and claim.instance not in snapshot.instances
-    }
-
-
 def sync(launch: Launch, snapshot: Snapshot, policy: Policy, missing: Mapping[InstanceId, float]) -> Launch:
-    """The launch with every claim moved to where the observation puts it."""
+    """The launch with every claim moved to where the observation puts it; `missing` as in `unseen.Unseen`."""
     launch = _adopt(launch, snapshot)
     changed: dict[NodeName, NodeClaim] = {}
     is_wanted = is_awaited(launch, snapshot)

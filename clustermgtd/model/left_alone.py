@@ -16,5 +16,8 @@ class LeftAlone(StrEnum):
     """An operator or a program set it DOWN, draining or failing, for a reason that is theirs to lift."""
     REBOOTING = "rebooting"
     """Somebody reboots it; slurmd's registration or ResumeTimeout ends it."""
+    HIDDEN = "hidden"
+    """EC2 has not shown its instance for longer than its reads may lag, and slurmd answers there. That EC2 shows it
+    again ends it, or that slurmd is silent."""
     UNCLAIMED = "unclaimed"
     """slurmd answers on a machine that no claim of ours names. Its power-down, or whoever started it, ends it."""

@@ -41,7 +41,9 @@ class Memory:
     """No decision was made yet: the daemon has just started, or just become the leader."""
     orphans: Mapping[InstanceId, Sighting] = field(default_factory=dict)
     missing_since: Mapping[InstanceId, float] = field(default_factory=dict)
-    """First observation without an instance that a claim names."""
+    """First observation without an instance that a claim names, and without an answer from its node."""
+    hidden_since: Mapping[InstanceId, float] = field(default_factory=dict)
+    """First observation without an instance whose node answers."""
     terminate_called_at: Mapping[InstanceId, float] = field(default_factory=dict)
     static_power_up_at: Mapping[NodeName, float] = field(default_factory=dict)
     silent_since: Mapping[NodeName, float] = field(default_factory=dict)

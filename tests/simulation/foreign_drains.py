@@ -1,7 +1,11 @@
-"""An operator's drain outlives the end of its node's idle time."""
+"""An operator's drain outlives the end of its node's idle time.
+
+Has a random generator of its own, so that other troubles stay where they are in a seed.
+"""
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 from clustermgtd.model.ids import NodeName
@@ -16,9 +20,17 @@ if TYPE_CHECKING:
 class ForeignDrains:
     """Which of them the daemon of the moment has seen."""
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int) -> None:
+        self._rng = random.Random(f"foreign drains {seed}")
         self._daemon: Daemon | None = None
         self._seen: dict[NodeName, str] = {}
+
+    def step(self, world: World) -> None:
+        """Perhaps an operator drains a node that is up."""
+        up = [name for name, node in sorted(world.slurm.nodes.items()) if node.view().is_up]
+        name = self._rng.choice(up) if up else None
+        if self._rng.random() < 0.02 and name is not None and name not in world.foreign:
+            world.drain_by_operator(name)
 
     def look(self, daemon: Daemon, snapshot: Snapshot) -> None:
         """What this snapshot tells."""

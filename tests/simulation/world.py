@@ -99,6 +99,7 @@ from tests.simulation.fleet_operators import (
     unsettled_fleet,
 )
 from tests.simulation.foreign_drains import ForeignDrains
+from tests.simulation.hidden_instances import HiddenInstances
 from tests.simulation.invariants import check_after_step, check_gangs, check_node_update, check_termination
 from tests.simulation.kept_gangs import GANG_BUGS, Watch, gang_policy
 from tests.simulation.price_market import PriceMarket
@@ -123,6 +124,7 @@ BUGS = frozenset(
         "warnings-ignored",
         "events-ignored",
         "drains-forgotten",
+        "answers-ignored",
         "illness-ignored",
         *GANG_BUGS,
         "blocks-ignored",
@@ -232,7 +234,8 @@ class World:
         self.ailments = Ailments(seed)
         self.ailments.is_ignored = "illness-ignored" in bugs
         self.boots = BadBoots(seed)
-        self.drains = ForeignDrains()
+        self.drains = ForeignDrains(seed)
+        self.hidden = HiddenInstances(seed)
         policy = self.events.policy(self.blocks.policy(self._policy()))
         self.policy = self.boots.policy(self.blast.policy(self.ailments.policy(policy)))
         for node, placed in self.policy.nodes.items():
@@ -354,6 +357,8 @@ class World:
         if self.rng.random() < 0.15:
             self.trouble(DAEMON_TROUBLE + TROUBLE)
         self.blast.step(self)
+        self.hidden.step(self)
+        self.drains.step(self)
         self.boots.step(self)
         if self.rng.random() < 0.9:
             self._turn()
@@ -427,8 +432,7 @@ class World:
             if spot:
                 self.cloud.model.spot_reclaim(rng.choice(spot), self.now, rng.choice([0.0, 120.0]))
         elif kind == "drain" and name not in self.foreign:
-            self.slurm.drain(name, "bad dimm")
-            self._mark(name, "drain")
+            self.drain_by_operator(name)
         elif kind == "down" and name not in self.foreign and self.slurm.nodes[name].power == "up":
             self.slurm.set_down(name, "operator: broken fan")
             self._mark(name, "down")
@@ -460,6 +464,11 @@ class World:
             self.events.trouble(self)
         elif kind in FLEET_TROUBLE:
             fleet_trouble(self, kind)
+
+    def drain_by_operator(self, name: NodeName) -> None:
+        """For a reason of theirs."""
+        self.slurm.drain(name, "bad dimm")
+        self._mark(name, "drain")
 
     def _mark(self, name: NodeName, mark: str) -> None:
         self.foreign[name], self.foreign_since[name] = mark, self.now
@@ -511,11 +520,13 @@ class World:
                 self._maybe_crash()
             self._call(daemon, launch)
         try:
-            instances = self.blast.shown(self, self.cloud.instances(self.now))
+            instances = self.hidden.shown(self, self.blast.shown(self, self.cloud.instances(self.now)))
         except TransientError:
             self.counts["EC2 unreadable"] += 1
             return None
         nodes, jobs = self.slurm.view()
+        if "answers-ignored" in self.bugs:
+            nodes = self.hidden.disbelieved(nodes)
         snapshot = Snapshot(
             now=self.now,
             nodes=nodes,
@@ -559,6 +570,7 @@ class World:
             self._maybe_crash()
             check_fleet_action(self, action, snapshot.fleet)
             self.blast.check(self, action)
+            self.hidden.check(self, action)
             self.boots.check(self, action, snapshot.safeguards)
             try:
                 self._apply(daemon, action)
@@ -577,6 +589,7 @@ class World:
         self.events.check(snapshot, self)
         self.ailments.check(snapshot, plan, self)
         self.drains.check(self, snapshot)
+        self.hidden.after(self)
         if not daemon.is_stale:  # what the table did not answer for is decided about in the next round
             self.watch.after_decision(self)
         check_waits(self, snapshot, plan, self.market.policy(self.policy))
@@ -774,6 +787,7 @@ class World:
         self.is_healed = True
         self.note("healed")
         self.blast.end()
+        self.hidden.end()
         self.boots.end()
         self.rival = None
         self.cloud.end_trouble(self.now)

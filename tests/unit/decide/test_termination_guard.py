@@ -40,12 +40,12 @@ DOWN = "DOWN+CLOUD+NOT_RESPONDING"
 
 
 def a_cluster(size: int, unseen: int, *, state: str = RUNNING) -> Snapshot:
-    """So many running nodes, of which EC2 has not shown some for ten minutes."""
+    """So many running nodes, of which EC2 has not shown some, that do not answer either, for ten minutes."""
     names = dynamic(size)
     ids = [f"i-{number}" for number in range(size)]
     claims = [a_claim(name, ClaimState.READY, id) for name, id in zip(names, ids, strict=True)]
     return a_snapshot(
-        nodes=[a_node(name, state) for name in names],
+        nodes=[a_node(name, f"{state}{'+NOT_RESPONDING' * (n < unseen)}") for n, name in enumerate(names)],
         instances=[an_instance(id) for id in ids[unseen:]],
         launches=[a_launch(*claims)],
         memory=Memory(missing_since={InstanceId(id): NOW - 600 for id in ids[:unseen]}),
