@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from clustermgtd.adapters.slurm.broker_client import BrokerClient
@@ -17,14 +18,25 @@ from clustermgtd.adapters.system.loop_clock import LoopClock
 
 FAKE_PYSLURM = Path(__file__).parent / "fakes" / "pyslurm_package"
 SKIPPED = (
-    "no pyslurm in this Python: the adapter over the real one was not tested; docs/how-to/pyslurm.md tells how to "
+    "no pyslurm here: the adapter over the real one was not tested; docs/how-to/pyslurm.md tells how to "
     "install it, `make test-pyslurm` runs this half"
 )
 
 
+PYTHON = os.environ.get("PYSLURM_PYTHON", sys.executable)
+"""The Python that may have the real one."""
+
+
+@cache
 def has_pyslurm() -> bool:
     """The real one, found without importing it: libslurm may end the process."""
-    return importlib.util.find_spec("pyslurm") is not None
+    asked = "import importlib.util, sys; sys.exit(importlib.util.find_spec('pyslurm') is None)"
+    return subprocess.run([PYTHON, "-c", asked], check=False, timeout=60).returncode == 0
+
+
+def real_launch(conf_file: Path, *, deadline_s: float = 20.0) -> Launch:
+    """The broker with the real pyslurm."""
+    return Launch(environment(conf_file), deadline_s, PYTHON)
 
 
 @dataclass
@@ -65,8 +77,7 @@ async def kept_broker(launch: Launch) -> AsyncIterator[tuple[BrokerClient, Heard
         await asyncio.gather(keeping, return_exceptions=True)
 
 
-def fake_launch(world: Path, *, deadline_s: float = 10.0, conf_file: Path | None = None, **more: str) -> Launch:
+def fake_launch(world: Path, *, deadline_s: float = 10.0) -> Launch:
     """The broker with the fake pyslurm, which does what the file `world` says."""
-    path = os.pathsep.join([str(FAKE_PYSLURM), str(Path(__file__).parents[1])])
-    found = environment(conf_file or world, FAKE_PYSLURM_WORLD=str(world), PYTHONPATH=path, **more)
-    return Launch(found, deadline_s, (sys.executable, "-m", "clustermgtd.adapters.slurm.broker"))
+    found = environment(world, FAKE_PYSLURM_WORLD=str(world), PYTHONPATH=str(FAKE_PYSLURM))
+    return Launch(found, deadline_s)

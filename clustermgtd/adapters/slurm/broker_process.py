@@ -12,11 +12,20 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
+import clustermgtd
 from clustermgtd.adapters.slurm.broker import frames
 
-_MODULE = "clustermgtd.adapters.slurm.broker"
+_PACKAGES = Path(clustermgtd.__file__).parent.parent
+_RUN = f"""
+import runpy, sys
+sys.path.append({str(_PACKAGES)!r})
+runpy.run_module("clustermgtd.adapters.slurm.broker", run_name="__main__")
+"""
+"""The broker needs nothing but the standard library and pyslurm, so that any Python may run it; what that Python has
+itself comes first."""
 _SAID_MAX = 2_000
 _LAST_WORDS_S = 0.5
 
@@ -76,8 +85,13 @@ class Launch:
     environment: Mapping[str, str]
     deadline_s: float
     """For its hello, and for each answer."""
-    argv: Sequence[str] = (sys.executable, "-m", _MODULE)
-    """The number of its socket is added."""
+    python: str = sys.executable
+    """The Python that has pyslurm."""
+
+    @property
+    def argv(self) -> Sequence[str]:
+        """The number of its socket is added."""
+        return (self.python, "-c", _RUN)
 
 
 class BrokerProcess:
@@ -216,7 +230,7 @@ async def running_broker(launch: Launch) -> AsyncIterator[BrokerProcess]:
         )
     except OSError as error:
         ours.close()
-        raise BrokerError(BrokerEnd.ENDED, f"{launch.argv[0]} cannot be started: {error}") from error
+        raise BrokerError(BrokerEnd.NOT_IMPORTABLE, f"{launch.python} cannot be started: {error}") from error
     finally:
         theirs.close()
     reader, writer = await asyncio.open_unix_connection(sock=ours, limit=1 << 18)

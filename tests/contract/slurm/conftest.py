@@ -10,7 +10,6 @@ from typing import Protocol
 
 import pytest
 
-from clustermgtd.adapters.slurm.broker_process import Launch
 from clustermgtd.adapters.slurm.command_line import CommandLine
 from clustermgtd.adapters.slurm.pyslurm_calls import PyslurmCalls
 from clustermgtd.adapters.slurm.scheduler import SlurmScheduler
@@ -18,7 +17,7 @@ from clustermgtd.lab.slurm_files import find_program
 from clustermgtd.model.ids import JobId
 from clustermgtd.ports.scheduler import Scheduler
 from tests.fakes.scheduler import FakeScheduler
-from tests.pyslurm_fixtures import SKIPPED, environment, has_pyslurm, kept_broker
+from tests.pyslurm_fixtures import SKIPPED, has_pyslurm, kept_broker, real_launch
 from tests.slurm_fixtures import RealSlurm, running_slurm, slurm_folder, until
 
 __all__ = ["slurm_folder"]
@@ -128,8 +127,7 @@ class RealRig:
 @asynccontextmanager
 async def pyslurm_scheduler(conf_file: Path) -> AsyncIterator[Scheduler]:
     """By the broker alone: an operation that the pyslurm does not offer fails."""
-    launch = Launch(environment(conf_file), deadline_s=20)
-    async with kept_broker(launch) as (client, _):
+    async with kept_broker(real_launch(conf_file)) as (client, _):
         if client.last_error is not None:
             raise client.last_error
         yield SlurmScheduler(PyslurmCalls(client))

@@ -359,14 +359,25 @@ def test_a_broker_that_cannot_serve_says_why_and_is_tried_again_later(
 
 def test_a_broker_of_another_protocol_is_not_asked(tmp_path: Path) -> None:
     body = '{"protocol": 2, "pyslurm": "24.11.0", "operations": []}'
-    script = f"import socket, sys; socket.socket(fileno=int(sys.argv[1])).sendall(bytes.fromhex('{frame_of(body)}'))"
-    launch = Launch(os.environ, 10.0, (sys.executable, "-c", script))
+    python = tmp_path / "python"
+    python.write_text(
+        f"#!{sys.executable}\nimport socket, sys\n"
+        f"socket.socket(fileno=int(sys.argv[-1])).sendall(bytes.fromhex('{frame_of(body)}'))\n"
+    )
+    python.chmod(0o755)
 
     async def story(s: Stand) -> None:
-        assert s.client.last_error is not None
         assert "protocol 2, expected 1" in str(s.client.last_error)
 
-    play(launch, story)
+    play(Launch(os.environ, 10.0, str(python)), story)
+
+
+def test_a_python_that_is_not_there_is_no_broker(tmp_path: Path) -> None:
+    async def story(s: Stand) -> None:
+        assert s.client.last_error is not None
+        assert s.client.last_error.why is BrokerEnd.NOT_IMPORTABLE
+
+    play(Launch(os.environ, 10.0, str(tmp_path / "python")), story)
 
 
 def test_pauses_between_brokers_grow(world: World) -> None:
