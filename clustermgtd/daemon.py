@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import shutil
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -31,15 +30,13 @@ from clustermgtd.adapters.aws.quotas import AwsQuotas
 from clustermgtd.adapters.aws.session import AwsSession
 from clustermgtd.adapters.aws.sqs_notice_queue import SqsNoticeQueue
 from clustermgtd.adapters.aws.subnets import AwsSubnets
-from clustermgtd.adapters.slurm.command_line import CommandLine
-from clustermgtd.adapters.slurm.scheduler import SlurmScheduler
+from clustermgtd.adapters.slurm.backend import Backend
 from clustermgtd.adapters.system import garbage
 from clustermgtd.adapters.system.loop_clock import LoopClock
 from clustermgtd.adapters.system.systemd import Notifier, inherited_sockets
 from clustermgtd.adapters.system.users import uids
 from clustermgtd.errors import ClustermgtdError, ConfigurationError, TransientError
 from clustermgtd.intake.hooks import HookServer, HookServerSettings
-from clustermgtd.model.hostlist import fold
 from clustermgtd.model.ids import InstanceType
 from clustermgtd.model.policy import Policy
 from clustermgtd.node.from_settings import agent_arguments
@@ -172,7 +169,8 @@ class Daemon:
         )
         self._metrics.governor.watch(fleet)
         self._buckets = fleet.buckets
-        scheduler = InstrumentedScheduler(_scheduler(settings), self._metrics, self._clock)
+        slurm = Backend(own.slurm, self._clock, self._metrics.slurm)
+        scheduler = InstrumentedScheduler(slurm.scheduler, self._metrics, self._clock)
         ledger = Ledger(InstrumentedClaimStore(store, self._metrics, self._clock))
         status = Status(self._clock, self._notifier.status)
         boots = BootReports(store, self._metrics.boot_phase)
@@ -231,6 +229,8 @@ class Daemon:
                 start(refresher.run(), refresher.name)
             if own.events.queue_url is not None:
                 start(receiver.run(), "notices")
+            start(slurm.run(), "slurm backend")
+            await slurm.check()
             start(boots.run(), "boot reports")
             start(consoles.run(), "consoles")
             start(agents.run(), "node agents")
@@ -373,19 +373,6 @@ async def _configure(session: AwsSession, settings: Settings) -> Configured:
 def _health(status: Status, period_s: float) -> Health:
     detail: dict[str, str | float] = {"status": status.text, "last_tick_age_s": round(status.last_success_age_s, 1)}
     return Health(status.is_healthy(period_s), detail)
-
-
-def _scheduler(settings: Settings) -> SlurmScheduler:
-    slurm = settings.clustermgtd.slurm
-    scontrol = shutil.which("scontrol", path=slurm.bin_dir or None)
-    if scontrol is None:
-        raise ConfigurationError(f"Clustermgtd.Slurm.BinDir: no scontrol in {slurm.bin_dir or 'PATH'}")
-    conf_file = slurm.conf_file or os.environ.get("SLURM_CONF", "/etc/slurm/slurm.conf")
-    return SlurmScheduler(
-        CommandLine(Path(scontrol).parent, Path(conf_file), deadline_s=slurm.command_deadline_seconds),
-        names_resolve=slurm.names_resolve,
-        report_unreadable=lambda names: log.warning("nodes_unreadable", nodes=fold(names)),
-    )
 
 
 def _hook_settings(settings: Settings) -> HookServerSettings:

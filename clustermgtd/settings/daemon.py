@@ -25,40 +25,11 @@ from clustermgtd.settings.section import (
     Section,
     TableName,
 )
+from clustermgtd.settings.slurm_access import SlurmAccess
 
 SlurmTimeout = Annotated[int, Field(ge=1, le=65_533)]
 """Whole seconds in the range of Slurm's 16-bit settings."""
 IdleTime = Annotated[int, Field(ge=-1, le=2**31 - 1)]
-
-
-class StartGate(Section):
-    """The PrologSlurmctld program that starts a job as soon as its nodes are ready."""
-
-    enabled: bool = True
-    """If false, jobs wait for Slurm's own check."""
-    max_waiting: Annotated[int, Field(ge=1, le=10_000)] = 500
-    """Jobs that may wait at a time; further ones fall back to Slurm's own check every 30 seconds."""
-    deadline_seconds: Seconds = 1800.0
-    """Longest wait, seconds."""
-    prolog: AbsolutePath | None = None
-    """The site's own PrologSlurmctld program, run when the gate lets the job go; its exit status is the job's."""
-
-
-class SlurmAccess(Section):
-    """How the daemon reaches Slurm."""
-
-    command_deadline_seconds: Seconds = 30.0
-    """Longest time for one Slurm command, seconds."""
-    bin_dir: Annotated[str, Field(pattern=r"^(/.*)?$")] = ""
-    """Folder of scontrol and squeue; empty: PATH."""
-    conf_file: Annotated[str, Field(pattern=r"^(/.*)?$")] = ""
-    """slurm.conf; empty: Slurm's own default."""
-    cloud_reg_addrs: bool = True
-    """Slurm takes node addresses from slurmd's registration; if false the daemon sets them."""
-    names_resolve: bool = False
-    """True where DNS knows every node's name even while it has no instance; otherwise nodes that power up get the
-    address 127.0.0.1 until slurmd registers, because slurmctld blocks on names that do not resolve."""
-    start_gate: StartGate = StartGate()
 
 
 class Hooks(Section):

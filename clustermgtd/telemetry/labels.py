@@ -48,6 +48,7 @@ from clustermgtd.model.notice import NoticeKind
 from clustermgtd.model.offering import Market
 from clustermgtd.model.policy import TIERS_MAX
 from clustermgtd.model.quota import QuotaClass
+from clustermgtd.model.slurm_backend import BrokerEnd, SlurmBackend
 from clustermgtd.telemetry.declarations import Label
 
 
@@ -326,6 +327,8 @@ BLOCK_PHASE = Label("phase", tuple(BlockPhase))
 BLOCK_EDGE = Label("edge", tuple(BlockEdge))
 QUOTA_CLASS = Label("class", tuple(QuotaClass))
 BUCKET = Label("bucket", tuple(BucketName))
+SLURM_BACKEND = Label("backend", tuple(SlurmBackend))
+BROKER_END = Label("why", tuple(BrokerEnd))
 TIER = Label("tier", tuple(str(number) for number in range(TIERS_MAX)))
 QUEUE = Label("queue", (), f"the queues of cluster.yaml, and `{OTHER_QUEUE}`")
 METHOD = Label("method", (), "the methods of the port's Protocol")

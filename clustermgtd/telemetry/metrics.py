@@ -26,6 +26,7 @@ from clustermgtd.telemetry.declarations import Declarations
 from clustermgtd.telemetry.fleet_metrics import FleetMetrics
 from clustermgtd.telemetry.governor_metrics import GovernorMetrics
 from clustermgtd.telemetry.notice_metrics import NoticeMetrics
+from clustermgtd.telemetry.slurm_metrics import SlurmMetrics
 from clustermgtd.telemetry.tier_metrics import TierMetrics
 
 TICK_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -47,6 +48,7 @@ class Metrics:
         self._declare_bounds()
         self._declare_hooks()
         self.governor = GovernorMetrics(self.declarations)
+        self.slurm = SlurmMetrics(self.declarations)
         self.tiers = TierMetrics(self.declarations, self._queue)
         self.notices = NoticeMetrics(self.declarations)
         self.blocks = BlockMetrics(self.declarations, self._queue)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from clustermgtd.adapters.slurm.broker_process import (
-    BrokerEnd,
     BrokerError,
     BrokerProcess,
     Hello,
@@ -18,6 +19,7 @@ from clustermgtd.adapters.slurm.broker_process import (
     UnsupportedError,
     running_broker,
 )
+from clustermgtd.model.slurm_backend import BrokerEnd
 from clustermgtd.ports.clock import Clock
 
 REQUESTS_MAX = 100
@@ -36,7 +38,7 @@ class BrokerObserver(Protocol):
         ...
 
     def broker_ended(self, error: BrokerError, pause_s: float) -> None:
-        """Another one is started in `pause_s`."""
+        """Another one is started in `pause_s`, which is infinite if none is."""
         ...
 
     def broker_lacks(self, operation: str, detail: str) -> None:
@@ -101,18 +103,20 @@ class BrokerClient:
             raise BrokerError(BrokerEnd.NO_ANSWER, message) from error
 
     async def run(self) -> None:
-        """Keep a broker going, for ever."""
+        """Keep a broker going, for ever; one that has no pyslurm to import is not tried again."""
         failures = 0
         while True:
             began = self._clock.monotonic()
             error = await self._life()
-            if self._clock.monotonic() - began > _SETTLED_S:
+            if self._clock.monotonic() - began > _SETTLED_S or error.why is BrokerEnd.NEW_CONFIGURATION:
                 failures = 0
-            pause_s = _PAUSE_S[min(failures, len(_PAUSE_S) - 1)]
+            pause_s = _pause_s(error.why, failures)
             failures += 1
             self.last_error = error
             self._observer.broker_ended(error, pause_s)
             self.tried.set()
+            if math.isinf(pause_s):
+                return
             await self._clock.sleep(pause_s)
 
     async def _life(self) -> BrokerError:
@@ -148,11 +152,14 @@ class BrokerClient:
         self.last_error = None
         self._observer.broker_serves(hello, slurm)
         self.tried.set()
+        configuration = _changed_at(self._launch.conf_file)
         while True:
             self._current = await self._requests.get()
             if not self._current.answered.done():
                 await self._answer(process, self._current)
             self._current = None
+            if self._requests.empty() and _changed_at(self._launch.conf_file) != configuration:
+                raise BrokerError(BrokerEnd.NEW_CONFIGURATION, f"{self._launch.conf_file} has changed")
 
     async def _answer(self, process: BrokerProcess, request: _Request) -> None:
         try:
@@ -166,6 +173,20 @@ class BrokerClient:
         else:
             if not request.answered.done():
                 request.answered.set_result(None)
+
+
+def _pause_s(why: BrokerEnd, failures: int) -> float:
+    if why is BrokerEnd.NOT_IMPORTABLE:
+        return math.inf
+    return 0.0 if why is BrokerEnd.NEW_CONFIGURATION else _PAUSE_S[min(failures, len(_PAUSE_S) - 1)]
+
+
+def _changed_at(conf_file: Path | None) -> int:
+    """When the file was written; 0 if it is not there."""
+    try:
+        return 0 if conf_file is None else conf_file.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 async def _release(process: BrokerProcess) -> str:

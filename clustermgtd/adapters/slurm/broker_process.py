@@ -11,12 +11,12 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import clustermgtd
 from clustermgtd.adapters.slurm.broker import frames
+from clustermgtd.model.slurm_backend import BrokerEnd
 
 _PACKAGES = Path(clustermgtd.__file__).parent.parent
 _RUN = f"""
@@ -30,22 +30,6 @@ _SAID_MAX = 2_000
 _LAST_WORDS_S = 0.5
 
 Rows = Sequence[Sequence[str]]
-
-
-class BrokerEnd(StrEnum):
-    """Why a broker does not serve, or does not serve any more."""
-
-    NOT_IMPORTABLE = "not-importable"
-    """There is no pyslurm, or none that fits the installed libslurm."""
-    OTHER_RELEASE = "other-release"
-    """pyslurm and slurmctld are not of one release."""
-    ENDED = "ended"
-    """Its process ended: libslurm's `exit()`, a crash, somebody's signal."""
-    NO_ANSWER = "no-answer"
-    GARBAGE = "garbage"
-    """What it wrote is not the protocol."""
-    NO_SLURMCTLD = "no-slurmctld"
-    """slurmctld did not tell its release."""
 
 
 class BrokerError(Exception):
@@ -87,6 +71,8 @@ class Launch:
     """For its hello, and for each answer."""
     python: str = sys.executable
     """The Python that has pyslurm."""
+    conf_file: Path | None = None
+    """slurm.conf, after whose change a broker is started anew."""
 
     @property
     def argv(self) -> Sequence[str]:

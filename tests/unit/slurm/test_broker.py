@@ -9,13 +9,14 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from clustermgtd.adapters.slurm.broker_client import BrokerClient
-from clustermgtd.adapters.slurm.broker_process import BrokerEnd, Launch
+from clustermgtd.adapters.slurm.broker_process import Launch
 from clustermgtd.adapters.slurm.calls import NodeUpdate
 from clustermgtd.adapters.slurm.preferred_calls import PreferredCalls
 from clustermgtd.adapters.slurm.pyslurm_calls import PyslurmCalls
@@ -30,6 +31,7 @@ from clustermgtd.model.ids import JobId, NodeName, QueueName
 from clustermgtd.model.node import NodeBase, NodeFlag
 from clustermgtd.model.partition import PartitionState
 from clustermgtd.model.reservation import Reservation
+from clustermgtd.model.slurm_backend import BrokerEnd
 from tests.pyslurm_fixtures import Heard, fake_launch, kept_broker
 
 UNABLE = "Unable to contact slurm controller (connect failure)"
@@ -333,7 +335,6 @@ def test_an_exit_in_the_middle_of_a_read_is_no_answer_and_its_words_are_kept(wor
 @pytest.mark.parametrize(
     ("facts", "why", "said"),
     [
-        ({"missing": "libslurmfull.so: cannot open shared object file"}, BrokerEnd.NOT_IMPORTABLE, "libslurmfull"),
         ({"pyslurm": "25.11.2"}, BrokerEnd.OTHER_RELEASE, "25.11.2 is not for Slurm 24.11.5"),
         ({"trouble": {"import": ["exit", "fatal: no slurm.conf"]}}, BrokerEnd.ENDED, "fatal: no slurm.conf"),
         ({"trouble": {"import": ["hang", 60]}}, BrokerEnd.NO_ANSWER, "hello"),
@@ -350,7 +351,7 @@ def test_a_broker_that_cannot_serve_says_why_and_is_tried_again_later(
         assert s.client.last_error is not None
         assert said in str(s.client.last_error)
         assert s.client.last_error.why is why
-        world.has(missing="", pyslurm="24.11.0", trouble={})
+        world.has(pyslurm="24.11.0", trouble={})
         await s.until(lambda: s.client.can("nodes"), "the next one serves")
         assert s.client.last_error is None
 
@@ -381,12 +382,38 @@ def test_a_python_that_is_not_there_is_no_broker(tmp_path: Path) -> None:
 
 
 def test_pauses_between_brokers_grow(world: World) -> None:
-    world.has(missing="none")
+    world.has(pyslurm="23.11.0")
 
     async def story(s: Stand) -> None:
         await s.until(lambda: len(s.heard.ended) == 3, "three were tried")
 
     assert [pause for _, pause in play(fake_launch(world.file), story).ended][:3] == [1.0, 2.0, 5.0]
+
+
+def test_a_pyslurm_that_cannot_be_imported_is_not_tried_again(world: World) -> None:
+    world.has(missing="libslurmfull.so: cannot open shared object file")
+
+    async def story(s: Stand) -> None:
+        assert "libslurmfull" in str(s.client.last_error)
+        await asyncio.sleep(1.5)
+
+    heard = play(fake_launch(world.file), story)
+    assert [(error.why, pause) for error, pause in heard.ended] == [(BrokerEnd.NOT_IMPORTABLE, float("inf"))]
+
+
+def test_a_new_slurm_conf_starts_a_new_broker_at_once(world: World, tmp_path: Path) -> None:
+    conf_file = tmp_path / "slurm.conf"
+    conf_file.write_text("ClusterName=a\n")
+
+    async def story(s: Stand) -> None:
+        assert await s.calls.partitions() != {}
+        os.utime(conf_file, (1, 1))
+        assert await s.calls.partitions() != {}, "whoever asked already is answered"
+        await s.until(lambda: len(s.heard.served) == 2, "another broker serves")
+        assert await s.calls.partitions() != {}
+
+    heard = play(replace(fake_launch(world.file), conf_file=conf_file), story)
+    assert [(error.why, pause) for error, pause in heard.ended] == [(BrokerEnd.NEW_CONFIGURATION, 0.0)]
 
 
 def test_a_caller_that_goes_away_does_no_harm_to_the_next(world: World) -> None:

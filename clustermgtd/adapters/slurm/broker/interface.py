@@ -1,7 +1,7 @@
 """pyslurm as operations that yield rows of strings, whatever its release calls things.
 
-Two interfaces are found, in some releases beside each other: collections (`pyslurm.Nodes.load()`; 22.5.1 has the first,
-all from 23.2.2 on) and dictionaries (`pyslurm.job().get()`; up to 25.5 for what has no collection). An operation that a
+Two interfaces are found, in some releases beside each other: collections (`pyslurm.Nodes.load()`; 22.5.2 has the first,
+all from 23.2.1 on) and dictionaries (`pyslurm.job().get()`; up to 25.5 for what has no collection). An operation that a
 pyslurm has neither way is not offered, and the command line carries it.
 
 Every operation raises `Complaint` for what Slurm says, and `Unsupported` if pyslurm is not as it is known here.
