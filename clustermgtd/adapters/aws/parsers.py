@@ -9,7 +9,7 @@ from xml.parsers.expat import ExpatError
 from aiobotocore.parsers import AioEC2QueryParser, AioJSONParser, AioResponseParserFactory
 from botocore.parsers import ResponseParserError
 
-from clustermgtd.adapters.aws.describe_instances import read_page
+from clustermgtd.adapters.aws.describe_instances import KnownInstances, read_page
 
 
 class ParserFactory(AioResponseParserFactory):  # type: ignore[misc]
@@ -28,11 +28,15 @@ class ParserFactory(AioResponseParserFactory):  # type: ignore[misc]
 class LeanEc2Parser(AioEC2QueryParser):  # type: ignore[misc]
     """DescribeInstances replies hold `Instance` values and `NextToken`, and are read without blocking for long."""
 
+    def __init__(self, *defaults: Any, **named_defaults: Any) -> None:
+        super().__init__(*defaults, **named_defaults)
+        self._known = KnownInstances()
+
     async def _do_parse(self, response: Any, shape: Any) -> Any:
         if shape is None or shape.name != "DescribeInstancesResult":
             return super()._do_parse(response, shape)
         try:
-            page = await read_page(response["body"])
+            page = await read_page(response["body"], self._known)
         except (ExpatError, ValueError, KeyError) as error:
             raise ResponseParserError(f"DescribeInstances reply cannot be read: {error}") from error
         return {
