@@ -23,18 +23,16 @@ def unclaimed_demand(launches: Mapping[LaunchToken, Launch], snapshot: Snapshot,
 
     A node whose former claim is not closed has to wait: its instance may still be paid for.
     """
-    taken = claimed(launches)
-    return [
-        name
-        for name in sorted(policy.nodes)
-        if name not in taken and (node := snapshot.nodes.get(name)) is not None and node.is_powering_up
-    ]
+    wanted = [n for n in policy.nodes if (node := snapshot.nodes.get(n)) is not None and node.is_powering_up]
+    return sorted(set(wanted) - claimed(launches)) if wanted else []
 
 
 def static_power_up(
     launches: Mapping[LaunchToken, Launch], snapshot: Snapshot, policy: Policy, availability: Availability
 ) -> PowerUpNodes | None:
     """Static nodes that are powered down, free of anybody's drain, not tried just now, and that EC2 may have."""
+    if not any(placed.is_static for placed in policy.nodes.values()):
+        return None
     taken = claimed(launches)
     tried = snapshot.memory.static_power_up_at
     due = [

@@ -6,12 +6,13 @@ docs/reference/node-states.md is made from the decisions and lists every state.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from clustermgtd.decide.ordinary import is_ordinary
 from clustermgtd.model.action import PowerDownNodes, Reason, SetNodesDown
-from clustermgtd.model.claim import BACKED, ClaimState, Launch, NodeClaim
-from clustermgtd.model.ids import InstanceId, LaunchToken, NodeName
+from clustermgtd.model.claim import BACKED, ClaimState, NodeClaim
+from clustermgtd.model.ids import InstanceId, NodeName
 from clustermgtd.model.left_alone import LeftAlone
 from clustermgtd.model.node import Node, NodeBase, NodeFlag
 from clustermgtd.model.policy import Policy
@@ -44,23 +45,26 @@ _Outcome = _Down | Reason | LeftAlone | None
 
 
 def exits(
-    launches: Mapping[LaunchToken, Launch],
+    unusual: Mapping[NodeName, Sequence[NodeClaim]],
     snapshot: Snapshot,
     policy: Policy,
     taken: Collection[NodeName],
     hidden: Collection[InstanceId] = (),
 ) -> Exits:
-    """For every managed node at most one outcome. Nodes in `taken` have an action of this plan already; instances that
-    are `hidden` are not shown by EC2, and their nodes answer."""
-    claims = {claim.node: claim for launch in launches.values() for claim in launch.claims if claim.is_open}
+    """For each of the `unusual` nodes at most one outcome. Those in `taken` have an action of this plan already;
+    instances that are `hidden` are not shown by EC2, and their nodes answer."""
     down: dict[tuple[Reason, str], list[NodeName]] = defaultdict(list)
     power_down: dict[Reason, list[NodeName]] = defaultdict(list)
     found = Exits([], {}, {})
-    live = {text for i in snapshot.instances.values() if i.is_live for text in (i.id, i.private_address) if text}
-    for name in sorted(policy.nodes):
+    live = (
+        {text for i in snapshot.instances.values() if i.is_live for text in (i.id, i.private_address) if text}
+        if unusual
+        else set()
+    )
+    for name, claims in unusual.items():
         node = snapshot.nodes.get(name)
-        claim = claims.get(name)
-        if _is_ordinary(node, claim, snapshot):
+        claim = claims[-1] if claims else None
+        if is_ordinary(node, claim, snapshot):
             continue
         outcome = _outcome(node, claim, snapshot)
         if outcome is None and claim is not None and claim.instance in hidden:
@@ -80,23 +84,6 @@ def exits(
     found.actions.extend(SetNodesDown(tuple(names), *why) for why, names in sorted(down.items()))
     found.actions.extend(PowerDownNodes(tuple(names), reason) for reason, names in sorted(power_down.items()))
     return found
-
-
-_AT_REST = frozenset({NodeFlag.CLOUD, NodeFlag.POWERED_DOWN})
-_UP = frozenset({NodeFlag.CLOUD})
-_UP_BASES = (NodeBase.ALLOCATED, NodeBase.IDLE, NodeBase.MIXED)
-
-
-def _is_ordinary(node: Node | None, claim: NodeClaim | None, snapshot: Snapshot) -> bool:
-    """Powered down and idle, or up on the running instance of its claim: by far the most nodes, told at a glance."""
-    if node is None:
-        return False
-    if claim is None:
-        return node.base is NodeBase.IDLE and node.flags == _AT_REST
-    if claim.state is not ClaimState.READY or node.flags != _UP or node.base not in _UP_BASES:
-        return False
-    instance = snapshot.instances.get(claim.instance)
-    return instance is not None and instance.is_usable
 
 
 def _outcome(node: Node | None, claim: NodeClaim | None, snapshot: Snapshot) -> _Outcome:

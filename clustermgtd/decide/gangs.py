@@ -347,8 +347,6 @@ def asked_again(
     launches: Mapping[LaunchToken, Launch], nodes: frozenset[NodeName], now: float
 ) -> dict[LaunchToken, Launch]:
     """The launches with refused claims closed whose nodes a new launch asks for."""
-    if not nodes:
-        return dict(launches)
     closed: dict[LaunchToken, Launch] = {}
     for token, launch in launches.items():
         changed = {

@@ -17,11 +17,12 @@ def orphans(
     """Orphans that may be ended now, and the sightings of all of them for the next decision."""
     held = {claim.instance for launch in launches.values() for claim in launch.claims if claim.holds_instance}
     unresolved = {launch.token for launch in launches.values() if launch.is_unresolved} | snapshot.in_flight
-    in_use = _used_by_slurm(snapshot)
     sightings: dict[InstanceId, Sighting] = {}
     due: list[InstanceId] = []
-    for instance in sorted(snapshot.instances.values(), key=lambda i: i.id):
-        if not instance.is_live or instance.id in held or instance.token in unresolved:
+    suspects = [snapshot.instances[id] for id in sorted(snapshot.instances.keys() - held)]
+    in_use = _used_by_slurm(snapshot) if suspects else set()
+    for instance in suspects:
+        if not instance.is_live or instance.token in unresolved:
             continue
         before = snapshot.memory.orphans.get(instance.id, Sighting(snapshot.now, 0))
         sightings[instance.id] = Sighting(before.first_at, before.count + 1)

@@ -95,9 +95,9 @@ def _at_risk(
 
 def _is_emptied(node: Node) -> bool:
     """We drained it, perhaps before a restart, and its last job has ended."""
-    if node.is_marked_by_others:
+    if NodeFlag.DRAIN not in node.flags or node.is_marked_by_others:
         return False
-    is_drained_by_us = NodeFlag.DRAIN in node.flags and node.is_marked_by_us and not node.is_held_by_us
+    is_drained_by_us = node.is_marked_by_us and not node.is_held_by_us
     return is_drained_by_us and node.is_up and not node.is_running_job and not node.is_power_down_pending
 
 

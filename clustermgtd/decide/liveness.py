@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from clustermgtd.model.action import PowerDownNodes, Reason, ReturnNodesToService, SetNodesDown
 from clustermgtd.model.claim import BACKED, ClaimState, Launch, NodeClaim, advance
 from clustermgtd.model.failure import RETRIED
-from clustermgtd.model.ids import InstanceId, LaunchToken, NodeName
+from clustermgtd.model.ids import InstanceId, NodeName
 from clustermgtd.model.node import Node, NodeFlag
 from clustermgtd.model.policy import Policy
 from clustermgtd.model.snapshot import Snapshot
@@ -59,41 +59,33 @@ def still_ending(launch: Launch, snapshot: Snapshot, policy: Policy) -> dict[Ins
 
 
 def help_nodes(
-    launches: Mapping[LaunchToken, Launch],
-    snapshot: Snapshot,
-    policy: Policy,
-    spared: frozenset[NodeName] = frozenset(),
+    unusual: Mapping[NodeName, Sequence[NodeClaim]], snapshot: Snapshot, spared: frozenset[NodeName] = frozenset()
 ) -> list[NodeUpdate]:
-    """Updates that bring nodes out of states which Slurm itself does not leave.
+    """Updates that bring nodes out of states which Slurm itself does not leave, among the `unusual` ones.
 
     Nodes without an instance that are `spared` are not given back: their job waits for them, or others see to it.
 
     A node is returned to service only when its former instance is seen gone: one that is still booting could register
     for the node's next job and then end under it.
     """
-    claims: dict[NodeName, list[NodeClaim]] = defaultdict(list)
-    for launch in launches.values():
-        for claim in launch.claims:
-            if claim.is_open:
-                claims[claim.node].append(claim)
     down: dict[tuple[Reason, str], list[NodeName]] = defaultdict(list)
     power_down: dict[Reason, list[NodeName]] = defaultdict(list)
     recovered: dict[Reason, list[NodeName]] = defaultdict(list)
-    for name in sorted(policy.nodes):
+    for name, claims in unusual.items():
         node = snapshot.nodes.get(name)
         if node is None or node.is_unclear or node.is_marked_by_others:
             continue
         if node.is_down:
             reason = _why_down(node)
             if node.is_powered_down:
-                if not any(claim.holds_instance for claim in claims[name]):
+                if not any(claim.holds_instance for claim in claims):
                     recovered[reason].append(name)
             elif not node.is_powering_down and not _is_leaving(node):
                 power_down[reason].append(name)
             continue
         if node.is_powered_down or node.is_powering_down:
             continue
-        for claim in claims[name]:
+        for claim in claims:
             if claim.state is ClaimState.LOST and not node.is_powering_up:
                 down[Reason.INSTANCE_LOST, claim.history[-1].cause].append(name)
             elif claim.failure in RETRIED or name in spared:

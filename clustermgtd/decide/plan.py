@@ -23,6 +23,7 @@ from clustermgtd.decide.interruptions import interruptions
 from clustermgtd.decide.liveness import NodeUpdate, end_unwanted, help_nodes, still_ending
 from clustermgtd.decide.maintenance import maintenance
 from clustermgtd.decide.offerings import Availability
+from clustermgtd.decide.ordinary import is_at_rest, unusual_nodes
 from clustermgtd.decide.outcome import settled
 from clustermgtd.decide.protection import protection
 from clustermgtd.decide.requeue import freed, lifts, overtaken
@@ -63,7 +64,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     launches: dict[LaunchToken, Launch] = {}
     ending: dict[InstanceId, Reason] = {}
     for token, stored in sorted(snapshot.launches.items()):
-        if token in snapshot.in_flight:
+        if token in snapshot.in_flight or is_at_rest(stored, snapshot):
             launches[token] = stored
             continue
         observed = sync(settled(stored, snapshot, policy), snapshot, policy, believed)
@@ -85,7 +86,8 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     elsewhere = asked_elsewhere(launches, snapshot, launchable, availability, since)
     spared = gangs.waiting | gangs.given_up | elsewhere.waiting | fleet.stopped_nodes(policy)
     ill = illness(launches, snapshot, policy)
-    helped = help_nodes(launches, snapshot, policy, spared)
+    unusual = unusual_nodes(launches, snapshot, policy)
+    helped = help_nodes(unusual, snapshot, spared)
     node_help = guard.nodes(update for action in helped if (update := _without(action, ill.kept)) is not None)
     leaving = guard.nodes(interruptions(launches, snapshot, policy, ill.idle | _nodes_in(node_help)))
     events = maintenance(launches, snapshot, policy, ill.idle | _nodes_in([*node_help, *leaving]))
@@ -100,7 +102,10 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     wanted = gangs.wanted(unclaimed)
     outside = blocks.refusals(wanted, snapshot)
     shaped = new_launches(blocks.launchable(wanted), snapshot, policy, availability, gangs, since)
-    launches = asked_again(launches, shaped.nodes & (gangs.again | elsewhere.again), snapshot.now)
+    again = shaped.nodes & (gangs.again | elsewhere.again)
+    if again:
+        launches = asked_again(launches, again, snapshot.now)
+        unusual = unusual_nodes(launches, snapshot, policy)
     falls = with_falls(offerings.falls, shaped.falls, policy)
     if (held, gangs.short, falls) != (offerings.held, offerings.short, offerings.falls):
         offerings = replace(offerings, held=held, short=gangs.short, falls=falls)
@@ -119,7 +124,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         *([power_up] if power_up else []),
     ]
     hidden = not_shown.hidden_for(policy.missing_grace_s, snapshot.now)
-    way_out = exits(launches, snapshot, policy, ill.kept | ill.spared | _nodes_in(node_actions), hidden)
+    way_out = exits(unusual, snapshot, policy, ill.kept | ill.spared | _nodes_in(node_actions), hidden)
     exits_now = guard.nodes(way_out.actions)
     for instance in guard.orphans(garbage):
         ending[instance] = Reason.ORPHAN
