@@ -64,12 +64,14 @@ from clustermgtd.reconcile.start_gate import StartGate
 from clustermgtd.reconcile.status import Status
 from clustermgtd.reconcile.status_watch import StatusWatch
 from clustermgtd.reconcile.subnet_book import SubnetBook
+from clustermgtd.reconcile.warm_log import WarmLog
 from clustermgtd.settings import Settings, load
 from clustermgtd.settings.events import Events
 from clustermgtd.settings.instance_types import v_cpus
 from clustermgtd.settings.policy import build_policy, template_specs
 from clustermgtd.settings.restart_only import refuse_restart_only
 from clustermgtd.settings.resume_margin import resume_margins
+from clustermgtd.settings.schedules import Calendar
 from clustermgtd.telemetry.exposition import Health, MetricsServer
 from clustermgtd.telemetry.instrument import (
     InstrumentedClaimStore,
@@ -98,6 +100,7 @@ class Configured:
     policy: Policy
     placement_groups: frozenset[str]
     """Names of those that it uses."""
+    calendar: Calendar
 
     @property
     def templates(self) -> frozenset[str]:
@@ -182,7 +185,7 @@ class Daemon:
             self._metrics.heartbeat_written,
         )
         gangs = GangWatch(self._metrics)
-        logs = (BlockLog(), LeftAloneLog(), FallLog())
+        logs = (BlockLog(), LeftAloneLog(), FallLog(), WarmLog())
         consoles = ConsoleCapture(fleet, lambda: self._configured.settings.clustermgtd.health.console_dir)
         observers = Observers([LoopMetrics(self._metrics), gangs, status, boots, agents.book, consoles, *logs])
         loop = Loop(fleet, scheduler, ledger, self._clock, observers, fleet)
@@ -195,6 +198,7 @@ class Daemon:
         watch = StatusWatch(statuses, loop.notices)
         blocks = BlockBook(AwsBlocks(session), self._clock, own.capacity_blocks.refresh_seconds, loop.inbox.wake)
         loop.blocks = blocks.reading
+        loop.schedules = lambda now: self._configured.calendar.at(now)
         self._metrics.watch_inbox(lambda: len(loop.inbox))
         self._metrics.watch_spool(lambda: sum(1 for _ in Path(own.hooks.spool_dir).glob("*.json")))
         self._configured = await self._start(session, store, ledger, settings)
@@ -367,7 +371,7 @@ async def _configure(session: AwsSession, settings: Settings) -> Configured:
     specs = template_specs(settings, lambda key: user_data(agent_arguments(settings, key.queue, socket.gethostname())))
     templates = await ensure_templates(session, settings.cluster_name, specs)
     groups = frozenset(spec.placement_group.name for spec in specs.values() if spec.placement_group)
-    return Configured(settings, build_policy(settings, templates), groups)
+    return Configured(settings, build_policy(settings, templates), groups, Calendar(settings.clustermgtd.schedules))
 
 
 def _health(status: Status, period_s: float) -> Health:

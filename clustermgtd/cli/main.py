@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable, Sequence
 
 from clustermgtd import __version__
-from clustermgtd.cli import check_config, config_schema, fleet, prices, quotas, render
+from clustermgtd.cli import check_config, config_schema, fleet, prices, quotas, render, warm
 from clustermgtd.cli.command import Exit
 
-_SUBCOMMANDS = (check_config, config_schema, fleet, prices, quotas, render)
+_SUBCOMMANDS = (check_config, config_schema, fleet, prices, quotas, render, warm)
 _EPILOG = """\
 examples:
   clustermgtctl check-config cluster.yaml
@@ -20,6 +20,7 @@ examples:
   clustermgtctl fleet stop --queue q1 --when-idle
   clustermgtctl quotas cluster.yaml
   clustermgtctl prices cluster.yaml --offline
+  clustermgtctl warm cluster.yaml
 
 exit status: 0 success, 1 failure (said on standard error), 2 a wrong command line
 """

@@ -153,6 +153,6 @@ def _memory(cell: Cell) -> Memory:
         orphans={INSTANCE: Sighting(NOW - past_s, 1)},
         missing_since={INSTANCE: NOW - gone_s},
         terminate_called_at={INSTANCE: NOW - past_s},
-        static_power_up_at={NODE: NOW - past_s},
+        power_up_asked_at={NODE: NOW - past_s},
         silent_since={NODE: NOW - past_s},
     )

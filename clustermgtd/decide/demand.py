@@ -8,7 +8,7 @@ from clustermgtd.decide.offerings import Availability
 from clustermgtd.model.action import PowerUpNodes, Reason
 from clustermgtd.model.claim import Launch
 from clustermgtd.model.ids import LaunchToken, NodeName
-from clustermgtd.model.node import NodeFlag
+from clustermgtd.model.node import Node, NodeFlag
 from clustermgtd.model.policy import Policy
 from clustermgtd.model.snapshot import Snapshot
 
@@ -27,6 +27,17 @@ def unclaimed_demand(launches: Mapping[LaunchToken, Launch], snapshot: Snapshot,
     return sorted(set(wanted) - claimed(launches)) if wanted else []
 
 
+def is_free_and_powered_down(node: Node) -> bool:
+    """It may be powered up without a job: nobody's drain or mark is on it."""
+    return (
+        node.is_powered_down
+        and not node.is_down
+        and not node.is_marked_by_others
+        and not node.is_unclear
+        and not node.flags & {NodeFlag.POWER_UP, NodeFlag.POWERING_UP, NodeFlag.DRAIN}
+    )
+
+
 def static_power_up(
     launches: Mapping[LaunchToken, Launch], snapshot: Snapshot, policy: Policy, availability: Availability
 ) -> PowerUpNodes | None:
@@ -34,18 +45,14 @@ def static_power_up(
     if not any(placed.is_static for placed in policy.nodes.values()):
         return None
     taken = claimed(launches)
-    tried = snapshot.memory.static_power_up_at
+    tried = snapshot.memory.power_up_asked_at
     due = [
         name
         for name in sorted(policy.nodes)
         if policy.nodes[name].is_static
         and name not in taken
         and (node := snapshot.nodes.get(name)) is not None
-        and node.is_powered_down
-        and not node.is_down
-        and not node.is_marked_by_others
-        and not node.is_unclear
-        and not node.flags & {NodeFlag.POWER_UP, NodeFlag.POWERING_UP, NodeFlag.DRAIN}
+        and is_free_and_powered_down(node)
         and snapshot.now - tried.get(name, float("-inf")) >= policy.static_retry_s
         and availability.limit(policy.compute_resources[policy.nodes[name].key]) >= 1
     ]

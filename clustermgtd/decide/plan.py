@@ -33,6 +33,7 @@ from clustermgtd.decide.termination_guard import TerminationGuard
 from clustermgtd.decide.tiers import asked_elsewhere, wanted_since
 from clustermgtd.decide.unseen import unseen
 from clustermgtd.decide.waiting import withdrawals
+from clustermgtd.decide.warm import warmth
 from clustermgtd.model.action import (
     Action,
     AssignAddresses,
@@ -96,8 +97,10 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     blocks = Blocks.of(snapshot, policy, events.kept)
     handled = nodes_of([*gangs.released, *blocks.power_down, *leaving, *node_help])
     cancelled, stops = stop_nodes(fleet, snapshot, policy, handled=handled)
-    idle = idling(snapshot, policy, handled | spared | ill.kept | ill.spared)
+    warm = warmth(launches, snapshot, launchable, availability, _nodes_in(hold))
+    idle = idling(snapshot, policy, handled | spared | ill.kept | ill.spared | warm.kept)
     power_up = blocks.power_up(static_power_up(launches, snapshot, launchable, availability))
+    warm_up = blocks.power_up(warm.power_up)
     unclaimed = {*unclaimed_demand(launches, snapshot, launchable), *elsewhere.again} - elsewhere.blocked
     wanted = gangs.wanted(unclaimed)
     outside = blocks.refusals(wanted, snapshot)
@@ -122,6 +125,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         *idle.power_down,
         *([release] if release else []),
         *([power_up] if power_up else []),
+        *([warm_up] if warm_up else []),
     ]
     hidden = not_shown.hidden_for(policy.missing_grace_s, snapshot.now)
     way_out = exits(unusual, snapshot, policy, ill.kept | ill.spared | _nodes_in(node_actions), hidden)
@@ -161,6 +165,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         *shaped.starts,
         *_addresses(launches, snapshot, policy),
         *([power_up] if power_up else []),
+        *([warm_up] if warm_up else []),
     ]
     freed_now = freed([action for action in actions if isinstance(action, SetNodesDown)], snapshot)
     memory = Memory(
@@ -169,9 +174,10 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         missing_since=not_shown.missing_since,
         hidden_since=not_shown.hidden_since,
         terminate_called_at=_still_called(snapshot, ending),
-        static_power_up_at={
-            **{n: at for n, at in snapshot.memory.static_power_up_at.items() if n in launchable.nodes},
+        power_up_asked_at={
+            **{n: at for n, at in snapshot.memory.power_up_asked_at.items() if n in launchable.nodes},
             **dict.fromkeys(power_up.nodes if power_up else (), snapshot.now),
+            **dict.fromkeys(warm_up.nodes if warm_up else (), snapshot.now),
         },
         silent_since=way_out.silent_since,
         freed_jobs=waiting | overtaken(hold, snapshot) | freed_now,
@@ -190,8 +196,9 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         gangs=gangs.held,
         blocks=blocks.statuses,
         fleet=fleet.record,
-        wake_at=min(shaped.wake_at, events.wake_at, ill.wake_at, idle.wake_at),
+        wake_at=min(shaped.wake_at, events.wake_at, ill.wake_at, idle.wake_at, warm.wake_at),
         safeguards=guard.outcome(boots.boots),
+        warm=warm.statuses,
         failed=tuple(failed for _, failed in sorted(ill.failed.items())),
     )
 

@@ -21,6 +21,8 @@ class Reason(StrEnum):
     """Slurm powers the node up and nothing backs it."""
     STATIC = "static"
     """A static node shall always be up."""
+    WARM = "warm"
+    """A schedule wants more nodes up than there are."""
     IDLE = "idle"
     """The node has been idle for longer than its compute resource's own idle time."""
     REPLY_LOST = "reply-lost"

@@ -14,6 +14,7 @@ from clustermgtd.model.node_report import BootPhase
 from clustermgtd.model.offering import Market, Offering
 from clustermgtd.model.price import Prices
 from clustermgtd.model.safeguards import ProtectionPolicy, TerminationPolicy
+from clustermgtd.model.schedule import WarmNodes
 
 TIERS_MAX = 8
 """Capacity tiers of one compute resource."""
@@ -182,6 +183,8 @@ class Policy:
     idle_after_s: Mapping[ComputeResourceKey, float] = field(default_factory=dict)
     """Compute resources whose dynamic nodes we power down ourselves once they have been idle for so long, because
     Slurm's SuspendTime, one for a whole partition, is longer."""
+    warm: Mapping[ComputeResourceKey, tuple[WarmNodes, ...]] = field(default_factory=dict)
+    """What schedules want up, never empty tuples."""
     job_tags: tuple[JobTag, ...] = ()
     """Facts about jobs that their instances are tagged with."""
     gangs: GangPolicy = GangPolicy()

@@ -23,6 +23,8 @@ from clustermgtd.model.offering_memory import OfferingMemory
 from clustermgtd.model.partition import PartitionState
 from clustermgtd.model.reservation import Reservation
 from clustermgtd.model.safeguards import Safeguards
+from clustermgtd.model.schedule import ScheduleName, ScheduleTime
+from clustermgtd.model.warm import WarmStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Memory:
     hidden_since: Mapping[InstanceId, float] = field(default_factory=dict)
     """First observation without an instance whose node answers."""
     terminate_called_at: Mapping[InstanceId, float] = field(default_factory=dict)
-    static_power_up_at: Mapping[NodeName, float] = field(default_factory=dict)
+    power_up_asked_at: Mapping[NodeName, float] = field(default_factory=dict)
     silent_since: Mapping[NodeName, float] = field(default_factory=dict)
     """First observation of a node as not responding without an instance of ours."""
     freed_jobs: Mapping[JobId, tuple[NodeName, ...]] = field(default_factory=dict)
@@ -108,6 +110,8 @@ class Snapshot:
     """As stored: what operators asked for."""
     safeguards: Safeguards = Safeguards()
     """As stored."""
+    schedules: Mapping[ScheduleName, ScheduleTime] = field(default_factory=dict)
+    """Those of the policy, as of `now`."""
     partitions: Mapping[QueueName, PartitionState] = field(default_factory=dict)
     """All of them, or none while `fleet` is settled."""
 
@@ -131,7 +135,9 @@ class Plan:
     """What is known about stops and starts after this decision; among the actions is its record if it changed."""
     wake_at: float = float("inf")
     """Epoch seconds at which the clock alone makes something due: a demand has waited long enough for a capacity tier,
-    or an instance's maintenance comes near."""
+    an instance's maintenance comes near, a node has idled for as long as it may, a schedule begins or ends."""
+    warm: tuple[WarmStatus, ...] = ()
+    """Compute resources that schedules name, by queue and name."""
     safeguards: Safeguards = Safeguards()
     """What is held back after this decision; among the actions is its record if it changed."""
     failed: tuple[FailedNode, ...] = ()

@@ -20,6 +20,7 @@ from clustermgtd.model.notice import NoticeKind, Notices
 from clustermgtd.model.offering import Subnet
 from clustermgtd.model.policy import Policy
 from clustermgtd.model.reservation import Reservation
+from clustermgtd.model.schedule import ScheduleName, ScheduleTime
 from clustermgtd.model.snapshot import Memory, Plan, Snapshot
 from clustermgtd.ports.clock import Clock
 from clustermgtd.ports.fleet import Fleet
@@ -85,6 +86,8 @@ class Loop:
         """The newest reading of the capacity blocks; none without one."""
         self._has_reservations = True
         """There may be reservations of ours in Slurm: those of a former daemon, at first."""
+        self.schedules: Callable[[float], Mapping[ScheduleName, ScheduleTime]] = _no_schedules
+        """Where a moment is in the site's schedules."""
         self.node_reports: Callable[[], Mapping[InstanceId, NodeReport]] = dict
         """What node agents told."""
         self.node_reports_at: Callable[[], float] = float
@@ -183,8 +186,9 @@ class Loop:
         notices = self.notices.view(instances, launches)
         reservations = await self._reservations(policy, notices)
         partitions = {} if fleet.is_settled else await self._scheduler.partitions()
+        now = self._clock.now()
         return Snapshot(
-            now=self._clock.now(),
+            now=now,
             nodes=view.nodes,
             jobs=view.jobs,
             instances=instances,
@@ -204,6 +208,7 @@ class Loop:
             fleet=fleet,
             safeguards=self._ledger.safeguards,
             partitions=partitions,
+            schedules=self.schedules(now),
         )
 
     async def _reservations(self, policy: Policy, notices: Notices) -> Mapping[str, Reservation]:
@@ -226,6 +231,10 @@ class Loop:
             claim.state not in _SETTLED for launch in snapshot.launches.values() for claim in launch.claims
         )
         return min(pace.waiting_s if is_waiting else pace.quiet_s, time_does_in)
+
+
+def _no_schedules(_: float) -> Mapping[ScheduleName, ScheduleTime]:
+    return {}
 
 
 async def _decided(snapshot: Snapshot, policy: Policy) -> Plan:

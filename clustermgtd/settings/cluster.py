@@ -10,6 +10,7 @@ from pydantic import Field
 
 from clustermgtd.model.ids import ComputeResourceName, NodeName, QueueName
 from clustermgtd.model.policy import ComputeResourceKey
+from clustermgtd.model.schedule import ScheduleName, WarmNodes
 from clustermgtd.settings.capacity_tiers import CapacityTier, ResolvedTier, resolved, tier_findings
 from clustermgtd.settings.common import QueueLocalStorage, Tags
 from clustermgtd.settings.daemon import Clustermgtd, OwnQueue, QueueTimes
@@ -78,6 +79,7 @@ class Settings(Section):
             if name not in queues:
                 yield Finding(("Clustermgtd", "Queues", name), "is not the name of a queue", ", ".join(queues[:5]))
         yield from self._tier_findings()
+        yield from self._schedule_findings()
         if self.scheduling.slurm_settings.database and len(self.clustermgtd.cluster_name) > 40:
             message = "at most 40 characters with accounting: Slurm makes names of database tables from it"
             yield Finding(("Clustermgtd", "ClusterName"), message)
@@ -140,6 +142,33 @@ class Settings(Section):
                     if location not in said:
                         said.add(location)
                         yield Finding(location, found.message, found.suggestion)
+
+    def _schedule_findings(self) -> Iterator[Finding]:
+        queues = {queue.name: queue for queue in self.scheduling.slurm_queues}
+        for name, schedule in self.clustermgtd.schedules.items():
+            for index, wanted in enumerate(schedule.warm_nodes):
+                at: Location = ("Clustermgtd", "Schedules", name, "WarmNodes", index)
+                if wanted.queue not in queues:
+                    text = f"{wanted.queue} is not the name of a queue"
+                    yield Finding((*at, "Queue"), text, ", ".join([*queues][:5]))
+                    continue
+                resources = {one.name: one for one in queues[wanted.queue].compute_resources}
+                resource = resources.get(wanted.compute_resource)
+                if resource is None:
+                    text = f"{wanted.compute_resource} is not the name of a compute resource of queue {wanted.queue}"
+                    yield Finding((*at, "ComputeResource"), text, ", ".join([*resources][:5]))
+                elif wanted.min_count > resource.max_count:
+                    text = f"{wanted.min_count} is more than the compute resource's MaxCount ({resource.max_count})"
+                    yield Finding((*at, "MinCount"), text)
+
+    def warm_nodes(self) -> dict[ComputeResourceKey, tuple[WarmNodes, ...]]:
+        """What schedules want, by compute resource."""
+        found: dict[ComputeResourceKey, tuple[WarmNodes, ...]] = {}
+        for name, schedule in sorted(self.clustermgtd.schedules.items()):
+            for wanted in schedule.warm_nodes:
+                key = ComputeResourceKey(QueueName(wanted.queue), ComputeResourceName(wanted.compute_resource))
+                found[key] = (*found.get(key, ()), WarmNodes(ScheduleName(name), wanted.min_count))
+        return found
 
     def _given_tiers(self, queue: SlurmQueue, resource: ComputeResource) -> tuple[Location, tuple[CapacityTier, ...]]:
         """The nearest CapacityTiers of a compute resource, and where in the file they are."""
@@ -217,9 +246,11 @@ class Settings(Section):
     def slurm_suspend_time_of(self, queue: SlurmQueue) -> int:
         """The queue's SuspendTime in slurm.conf, seconds; `NEVER` for ever.
 
-        Slurm knows one time for all nodes of a partition: the longest of its compute resources' idle times. The daemon
-        itself powers down what may idle for less.
+        Slurm knows one time for all nodes of a partition: the longest of its compute resources' idle times, and none
+        if a schedule keeps some of them warm. The daemon itself powers down what may idle for less.
         """
+        if any(key.queue == queue.name for key in self.warm_nodes()):
+            return NEVER
         times = [self.idle_time_of(queue, resource) for resource in queue.compute_resources]
         return NEVER if NEVER in times else max(times)
 

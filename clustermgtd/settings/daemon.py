@@ -15,6 +15,7 @@ from clustermgtd.settings.gangs import Gangs
 from clustermgtd.settings.governor import Governor
 from clustermgtd.settings.health import Health
 from clustermgtd.settings.node_agent import NodeAgent
+from clustermgtd.settings.schedules import Schedule
 from clustermgtd.settings.section import (
     AbsolutePath,
     ClusterName,
@@ -275,6 +276,8 @@ class Clustermgtd(Section):
     """How long the jobs after one that went on to a lower tier begin in that tier at once, seconds, so that a market
     with little capacity is not asked by every job; each time in a row that the higher tiers have nothing after it,
     twice as long as before, up to eight times."""
+    schedules: Mapping[ResourceName, Schedule] = Field(default_factory=dict)
+    """Times at which nodes are up before anybody needs them, by a name of yours."""
     slurm: SlurmAccess = SlurmAccess()
     hooks: Hooks = Hooks()
     metrics: Metrics = Metrics()

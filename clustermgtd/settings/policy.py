@@ -64,6 +64,7 @@ def build_policy(settings: Settings, templates: Mapping[TemplateKey, LaunchTempl
         tier_return_s=own.tier_return_seconds,
         health=own.health.policy,
         idle_after_s=_idle_after_s(settings),
+        warm=settings.warm_nodes(),
         blocks=BlockPolicy(_blocks(settings), own.capacity_blocks.drain_minutes * 60.0),
         assigns_addresses=not own.slurm.cloud_reg_addrs,
         interruption_lead_s=own.interruptions.lead_seconds,

@@ -39,6 +39,7 @@ class LoopMetrics:
         self._count_claims(snapshot)
         self._count_bans(snapshot, plan)
         self._metrics.blocks.show(plan.blocks)
+        self._metrics.warm.show(plan.warm)
         self._metrics.fleet.tick_done(snapshot, plan)
         self._count_ready(snapshot, plan)
         self._count_ended(snapshot.instances, snapshot.now)

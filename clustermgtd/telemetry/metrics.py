@@ -28,6 +28,7 @@ from clustermgtd.telemetry.governor_metrics import GovernorMetrics
 from clustermgtd.telemetry.notice_metrics import NoticeMetrics
 from clustermgtd.telemetry.slurm_metrics import SlurmMetrics
 from clustermgtd.telemetry.tier_metrics import TierMetrics
+from clustermgtd.telemetry.warm_metrics import WarmMetrics
 
 TICK_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 CALL_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -50,6 +51,7 @@ class Metrics:
         self.governor = GovernorMetrics(self.declarations)
         self.slurm = SlurmMetrics(self.declarations)
         self.tiers = TierMetrics(self.declarations, self._queue)
+        self.warm = WarmMetrics(self.declarations, self._queue)
         self.notices = NoticeMetrics(self.declarations)
         self.blocks = BlockMetrics(self.declarations, self._queue)
         self.fleet = FleetMetrics(self.declarations, self._queue)

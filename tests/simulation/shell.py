@@ -302,6 +302,7 @@ async def _daemon(world: World, checks: Checks) -> None:
     loop.subnets = world.subnets
     world.blocks.forget_reading()
     loop.blocks = lambda: world.blocks.reading(world)
+    loop.schedules = world.schedules.times
     try:
         await loop.run(lambda: world.market.policy(world.policy), Pace)
     except* FencedError:

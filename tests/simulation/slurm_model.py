@@ -39,6 +39,11 @@ class SimNode:
     """Instance whose slurmd registered last."""
     is_silent: bool = False
     """RESUME and UNDRAIN leave a powered-down node as not responding."""
+    suspend_time: float | None = None
+    """Its partition's; None is the cluster's."""
+    completes_at: float = 0.0
+    """Until then its last job is being cleaned up."""
+    is_completing: bool = False
     is_unavailable: bool = False
     """And such a node gets no job any more after slurmctld's next reconfiguration or restart."""
 
@@ -52,6 +57,8 @@ class SimNode:
         }[self.power]
         if self.is_draining:
             flags.add(F.DRAIN)
+        if self.is_completing and self.power == "up":
+            flags.add(F.COMPLETING)
         if self.is_power_down_asked and self.power in ("up", "powering-up"):
             flags.add(F.POWER_DOWN)
         if (not self.responds and self.power == "up") or (self.is_silent and self.power == "down"):
@@ -104,6 +111,8 @@ class SimSlurm:
     suspend_timeout: float
     suspend_time: float
     slurmd_timeout: float = 180.0
+    epilog_s: float = 0.0
+    """How long a job that has ended is cleaned up."""
     now: float = 0.0
     nodes: dict[NodeName, SimNode] = field(default_factory=dict)
     jobs: dict[JobId, SimJob] = field(default_factory=dict)
@@ -133,6 +142,7 @@ class SimSlurm:
         self.reservations = {name: one for name, one in self.reservations.items() if one.ends_at > now}
         for job in self.jobs.values():
             if job.state == "RUNNING" and job.ends_at <= now:
+                self._clean_up(job)
                 self._release(job)
                 job.state = "COMPLETED"
         for node in self.nodes.values():
@@ -142,7 +152,16 @@ class SimSlurm:
             if job.state == "CONFIGURING" and all(self.nodes[n].power == "up" for n in job.nodes):
                 job.state, job.ends_at = "RUNNING", now + job.duration
 
+    def _clean_up(self, job: SimJob) -> None:
+        """On nodes that answer; its nodes take no other job meanwhile."""
+        for name in job.nodes:
+            node = self.nodes[name]
+            node.is_completing = self.epilog_s > 0 and node.power == "up" and node.responds and not node.is_down
+            node.completes_at = self.now + self.epilog_s
+
     def _advance_node(self, node: SimNode, now: float) -> None:
+        if node.is_completing and (now >= node.completes_at or node.power != "up" or node.is_down or not node.responds):
+            node.is_completing, node.idle_since = False, now
         if node.power == "powering-up" and now >= node.resume_deadline:
             self._requeue_on(node, now)
             node.power, node.is_down, node.reason = "down", True, "ResumeTimeout reached [slurm@2026]"
@@ -156,8 +175,11 @@ class SimSlurm:
             if now - node.silent_since >= self.slurmd_timeout:
                 self._requeue_on(node, now)
                 node.is_down, node.reason = True, "Not responding"
+        elif node.is_completing:
+            return
         elif node.power == "up" and node.job is None and (node.is_power_down_asked or not node.is_down):
-            idle_out = not node.is_static and now - node.idle_since >= self.suspend_time
+            suspend_time = self.suspend_time if node.suspend_time is None else node.suspend_time
+            idle_out = not node.is_static and now - node.idle_since >= suspend_time
             if node.is_power_down_asked or idle_out:
                 self._suspend(node, now)
 
@@ -186,6 +208,7 @@ class SimSlurm:
     def _is_available(node: SimNode) -> bool:
         return (
             node.job is None
+            and not node.is_completing
             and not node.is_down
             and not node.is_draining
             and not node.is_power_down_asked

@@ -107,6 +107,7 @@ from tests.simulation.scheduled_events import ScheduledEvents
 from tests.simulation.shortages import ban_policy, check_launch, chosen_subnets, read_subnets, region_subnets
 from tests.simulation.slurm_model import SimNode, SimSlurm
 from tests.simulation.table import Table
+from tests.simulation.warm_schedules import WARM_BUGS, WarmSchedules
 
 START = 1_700_000_000.0
 Stored = TypeVar("Stored")
@@ -128,6 +129,7 @@ BUGS = frozenset(
         "illness-ignored",
         *GANG_BUGS,
         "blocks-ignored",
+        *WARM_BUGS,
     }
 )
 """Mistakes that can be planted to see the simulation catch them."""
@@ -241,6 +243,8 @@ class World:
         for node, placed in self.policy.nodes.items():
             self.slurm.nodes[node] = SimNode(node, placed.key.queue, placed.is_static)
             self.slurm.partitions[placed.key.queue] = PartitionState.UP
+        self.schedules = WarmSchedules(seed, START, bugs)
+        self.policy = self.schedules.use(self.policy, self.slurm)
         self.market = PriceMarket(rng, [SubnetId(s) for s in sorted(self.scenario.subnets)[:2]], self.now)
         self.market.is_ignored = "prices-ignored" in bugs
         self.table = Table()
@@ -548,10 +552,12 @@ class World:
             fleet=self.table.fleet,
             safeguards=daemon.safeguards,
             partitions={} if self.table.fleet.is_settled else dict(self.slurm.partitions),
+            schedules=self.schedules.times(self.now),
         )
         policy = self.watch.believed(self, self.market.policy(self._planted(self.policy)))
         if "blocks-ignored" in self.bugs:
             policy = replace(policy, blocks=BlockPolicy())
+        policy = self.schedules.planted(policy)
         self.shown = instances
         self.jobs_seen = {name: job for job in jobs.values() for name in job.nodes}
         self.watch.before_decision(self)
@@ -569,6 +575,7 @@ class World:
         for action in plan.actions:
             self._maybe_crash()
             check_fleet_action(self, action, snapshot.fleet)
+            self.schedules.check_action(action, snapshot, self)
             self.blast.check(self, action)
             self.hidden.check(self, action)
             self.boots.check(self, action, snapshot.safeguards)
@@ -587,6 +594,7 @@ class World:
                 return None
         self.announcements.check(self)
         self.events.check(snapshot, self)
+        self.schedules.check(snapshot, self)
         self.ailments.check(snapshot, plan, self)
         self.drains.check(self, snapshot)
         self.hidden.after(self)
@@ -789,6 +797,7 @@ class World:
         self.blast.end()
         self.hidden.end()
         self.boots.end()
+        self.schedules.end()
         self.rival = None
         self.cloud.end_trouble(self.now)
         self.market.forget(self.now)
@@ -808,6 +817,13 @@ class World:
         if self.rng.random() < 0.3:
             self._stop_for_good()
         start_everything(self)
+        self._settle(rounds_max)
+        if self.schedules.prove(self):
+            self._settle(rounds_max)
+        self._outlive_bans()
+
+    def _settle(self, rounds_max: int) -> None:
+        """Until the world is as everybody wants it and ten ticks in a row change nothing."""
         quiet = 0
         plan: Plan | None = None
         for _ in range(rounds_max):
@@ -820,7 +836,7 @@ class World:
             is_quiet = plan is not None and not plan.actions and not self.unsettled(self.daemon.launches)
             quiet = quiet + 1 if is_quiet else 0
             if quiet == 10:
-                return self._outlive_bans()
+                return
         assert self.daemon is not None
         raise AssertionError(f"no fixed point: {self.unsettled(self.daemon.launches)}")
 

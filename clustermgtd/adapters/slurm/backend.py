@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -13,7 +11,7 @@ import structlog
 from clustermgtd.adapters.slurm.broker_client import BrokerClient
 from clustermgtd.adapters.slurm.broker_process import BrokerError, Hello, Launch
 from clustermgtd.adapters.slurm.calls import SlurmCalls
-from clustermgtd.adapters.slurm.command_line import CommandLine, environment
+from clustermgtd.adapters.slurm.command_line import CommandLine, environment, located
 from clustermgtd.adapters.slurm.preferred_calls import PreferredCalls
 from clustermgtd.adapters.slurm.scheduler import SlurmScheduler
 from clustermgtd.errors import ConfigurationError
@@ -47,12 +45,9 @@ class Backend:
         self._metrics = metrics
         self._choice = slurm.backend
         self._said = ""
-        scontrol = shutil.which("scontrol", path=slurm.bin_dir or None)
-        if scontrol is None:
-            raise ConfigurationError(f"Clustermgtd.Slurm.BinDir: no scontrol in {slurm.bin_dir or 'PATH'}")
-        conf_file = Path(slurm.conf_file or os.environ.get("SLURM_CONF", "/etc/slurm/slurm.conf"))
+        bin_dir, conf_file = located(slurm.bin_dir, slurm.conf_file)
         deadline_s = slurm.command_deadline_seconds
-        calls: SlurmCalls = CommandLine(Path(scontrol).parent, conf_file, deadline_s=deadline_s)
+        calls: SlurmCalls = CommandLine(bin_dir, conf_file, deadline_s=deadline_s)
         self._client: BrokerClient | None = None
         if slurm.backend is not BackendChoice.COMMAND_LINE:
             python = slurm.pyslurm_python or sys.executable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,18 @@ from clustermgtd.model.partition import PartitionState
 from clustermgtd.model.reservation import Reservation
 
 _OUTPUT_MAX = 256 << 20
+
+
+def located(bin_dir: str, conf_file: str) -> tuple[Path, Path]:
+    """The folder of Slurm's programs, PATH's if `bin_dir` is empty; and slurm.conf, Slurm's own default if empty.
+
+    Raises:
+        ConfigurationError: there is no scontrol.
+    """
+    scontrol = shutil.which("scontrol", path=bin_dir or None)
+    if scontrol is None:
+        raise ConfigurationError(f"Clustermgtd.Slurm.BinDir: no scontrol in {bin_dir or 'PATH'}")
+    return Path(scontrol).parent, Path(conf_file or os.environ.get("SLURM_CONF", "/etc/slurm/slurm.conf"))
 
 
 class CommandLine:

@@ -139,7 +139,7 @@ class TestDemand:
         assert decide(a_snapshot(nodes=[node]), a_policy(static=("q1-st-c5-1",))).actions == ()
 
     def test_and_not_again_at_once(self) -> None:
-        memory = Memory(static_power_up_at={NodeName("q1-st-c5-1"): NOW - 5})
+        memory = Memory(power_up_asked_at={NodeName("q1-st-c5-1"): NOW - 5})
         snapshot = a_snapshot(nodes=[a_node("q1-st-c5-1", POWERED_DOWN)], memory=memory)
         assert decide(snapshot, a_policy(static=("q1-st-c5-1",))).actions == ()
 

@@ -232,7 +232,7 @@ def test_a_static_node_that_was_powered_up_just_before_a_stop_does_not_wait_afte
     static = "q1-st-c5-1"
     policy = a_policy([], static=(static,))
     snapshot = a_snapshot(
-        nodes=[a_node(static, POWERED_DOWN)], memory=Memory(static_power_up_at={a_node(static).name: NOW - 1})
+        nodes=[a_node(static, POWERED_DOWN)], memory=Memory(power_up_asked_at={a_node(static).name: NOW - 1})
     )
     stopped = decide(asked(snapshot, S.STOPPED, "INACTIVE", closed=True), policy)
     started = decide(

@@ -78,6 +78,7 @@ def test_every_reason_is_either_involuntary_or_not_if_something_ends_for_it() ->
         Reason.JOB_FREED,
         Reason.DRAIN_WIPED,
         Reason.ADDRESS,
+        Reason.WARM,
         Reason.FLEET_START,
     }
 
