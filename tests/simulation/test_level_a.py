@@ -71,6 +71,7 @@ def test_the_seeds_meet_what_they_are_there_for() -> None:
     wanted |= {"refused replay of a lost call", "announced by an agent"}
     wanted |= {"maintenance reserved", "maintenance planned", "maintenance drained"}
     wanted |= {"drain restored", "hidden under a job"}
+    wanted |= {"warm", "kept warm", "idled out"}
     wanted |= {"ill and drained", "ill and left", "boot-timeout"}
     assert wanted <= set(counts), wanted - set(counts)
 

@@ -11,6 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clustermgtd.model.action import Action, PowerDownNodes, PowerUpNodes, Reason
+from clustermgtd.model.ids import NodeName
+from clustermgtd.model.node import Node, NodeFlag
 from clustermgtd.model.policy import ComputeResourceKey, Policy
 from clustermgtd.model.schedule import ScheduleName, ScheduleTime, WarmNodes
 from clustermgtd.model.snapshot import Snapshot
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
     from tests.simulation.slurm_model import SimNode, SimSlurm
     from tests.simulation.world import World
 
-WARM_BUGS = frozenset({"idle-ignored", "warm-ignored", "schedules-endless"})
-"""Mistakes to plant: nobody idles out, nobody is warm, windows have no end."""
+WARM_BUGS = frozenset({"idle-ignored", "warm-ignored", "schedules-endless", "completing-ignored"})
+"""Mistakes to plant: nobody idles out, nobody is warm, windows have no end, jobs that are cleaned up are not seen."""
 
 
 class WarmSchedules:
@@ -77,6 +79,12 @@ class WarmSchedules:
         if "idle-ignored" in self._bugs:
             policy = replace(policy, idle_after_s={})
         return replace(policy, warm={}) if "warm-ignored" in self._bugs else policy
+
+    def shown(self, nodes: Mapping[NodeName, Node]) -> Mapping[NodeName, Node]:
+        """Slurm's nodes as a planted mistake has them."""
+        if "completing-ignored" not in self._bugs:
+            return nodes
+        return {name: replace(node, flags=node.flags - {NodeFlag.COMPLETING}) for name, node in nodes.items()}
 
     def times(self, now: float) -> Mapping[ScheduleName, ScheduleTime]:
         """Where this moment is."""

@@ -533,7 +533,7 @@ class World:
             nodes = self.hidden.disbelieved(nodes)
         snapshot = Snapshot(
             now=self.now,
-            nodes=nodes,
+            nodes=self.schedules.shown(nodes),
             jobs=jobs,
             instances=instances,
             launches=dict(daemon.launches),

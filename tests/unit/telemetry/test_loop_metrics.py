@@ -12,11 +12,14 @@ from clustermgtd.errors import IncompleteObservationError, TransientError
 from clustermgtd.model.action import PowerDownNodes, Reason, RecordLaunch, StartLaunch
 from clustermgtd.model.claim import ClaimState, LaunchedInstance, LaunchError, LaunchResult
 from clustermgtd.model.failure import FailureKind
-from clustermgtd.model.ids import InstanceId, InstanceType, NodeName, SubnetId
+from clustermgtd.model.ids import ComputeResourceName, InstanceId, InstanceType, NodeName, SubnetId
 from clustermgtd.model.left_alone import LeftAlone
 from clustermgtd.model.offering import Market, Offering
 from clustermgtd.model.offering_memory import Ban, BanScope, Fall, OfferingMemory
+from clustermgtd.model.policy import ComputeResourceKey
+from clustermgtd.model.schedule import ScheduleName
 from clustermgtd.model.snapshot import Memory, Plan
+from clustermgtd.model.warm import WarmStatus
 from clustermgtd.reconcile.observer import LoopObserver
 from clustermgtd.telemetry.loop_metrics import UNSEEN_ENDED_S, LoopMetrics
 from clustermgtd.telemetry.metrics import Metrics
@@ -157,6 +160,22 @@ def test_launches_and_falls_are_counted_by_tier(counted: Counted) -> None:
     assert counted.value("launches_by_tier_total", queue="q1", tier="0") is None
     assert counted.value("compute_resources_fallen", queue="q1", tier="1") == 1
     assert counted.value("compute_resources_fallen", queue="q1", tier="2") is None
+
+
+def test_warm_nodes_are_shown_by_queue_and_a_compute_resource_with_more_hides_no_other(counted: Counted) -> None:
+    other = ComputeResourceKey(KEY.queue, ComputeResourceName("big"))
+    office = ScheduleName("office")
+    warm = (
+        WarmStatus(KEY, office, NOW, wanted=2, up=5, kept=(NodeName("q1-dy-c5-1"),), cost_per_hour=0.5),
+        WarmStatus(other, office, NOW, wanted=3, up=1, cost_per_hour=0.25),
+    )
+    counted.loop.tick_done(a_snapshot(), Plan((), Memory(), 0, warm=warm), 0.1)
+    assert counted.value("warm_nodes_wanted", queue="q1") == 5
+    assert counted.value("warm_nodes", queue="q1") == 3
+    assert counted.value("warm_nodes_kept", queue="q1") == 1
+    assert counted.value("warm_nodes_kept_dollars_per_hour", queue="q1") == 0.75
+    counted.loop.tick_done(a_snapshot(), NOTHING_TO_DO, 0.1)
+    assert counted.value("warm_nodes_wanted", queue="q1") is None
 
 
 def test_nodes_that_are_left_alone_are_counted_by_why(counted: Counted) -> None:
