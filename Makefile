@@ -9,7 +9,7 @@ SEEDS ?= 1000
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-system demo test test-slurm-releases lint format sim scenarios bench docs lock clean
+.PHONY: help setup-system demo test test-slurm-releases test-pyslurm lint format sim scenarios bench docs lock clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,11 @@ test: setup-system $(INSTALLED)  ## All tests (PYTEST_ARGS="-k word" for some)
 # Folders of Debian are made once, in build/slurm-releases (SUITES="sid" for one of them).
 test-slurm-releases: setup-system $(INSTALLED)  ## What users' releases of Slurm do differently: a matrix (as root)
 	$(PY) -m tests.slurm_releases $(SUITES)
+
+# PYSLURM is a checkout of the pyslurm that fits SUITE's Slurm (docs/how-to/pyslurm.md).
+SUITE ?= trixie
+test-pyslurm: setup-system $(INSTALLED)  ## The adapters' contract over a real pyslurm (PYSLURM=../pyslurm SUITE=trixie; as root)
+	tools/test-pyslurm "$(SUITE)" "$(PYSLURM)" $(PYTEST_ARGS)
 
 lint: $(INSTALLED)  ## ruff, mypy, import contracts
 	$(PY) -m ruff check

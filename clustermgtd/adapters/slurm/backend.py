@@ -11,7 +11,7 @@ import structlog
 from clustermgtd.adapters.slurm.broker_client import BrokerClient
 from clustermgtd.adapters.slurm.broker_process import BrokerError, Hello, Launch
 from clustermgtd.adapters.slurm.calls import SlurmCalls
-from clustermgtd.adapters.slurm.command_line import CommandLine, environment, located
+from clustermgtd.adapters.slurm.command_line import CommandLine, located, slurm_environment
 from clustermgtd.adapters.slurm.preferred_calls import PreferredCalls
 from clustermgtd.adapters.slurm.scheduler import SlurmScheduler
 from clustermgtd.errors import ConfigurationError
@@ -51,7 +51,7 @@ class Backend:
         self._client: BrokerClient | None = None
         if slurm.backend is not BackendChoice.COMMAND_LINE:
             python = slurm.pyslurm_python or sys.executable
-            launch = Launch(environment(os.environ, conf_file), deadline_s, python, conf_file)
+            launch = Launch(slurm_environment(os.environ, conf_file), deadline_s, python, conf_file)
             self._client = BrokerClient(launch, clock, self)
             calls = PreferredCalls(self._client, calls)
         self.scheduler = SlurmScheduler(

@@ -47,11 +47,11 @@ class CommandLine:
         conf_file: Path,
         *,
         deadline_s: float = 20.0,
-        base: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._bin_dir = bin_dir
         self._deadline_s = deadline_s
-        self._environment = environment(os.environ if base is None else base, conf_file)
+        self._environment = slurm_environment(os.environ if environment is None else environment, conf_file)
 
     async def nodes(self, names: Sequence[NodeName] = ()) -> ParsedNodes:
         """Parsed on a thread."""
@@ -149,14 +149,14 @@ class CommandLineScheduler(SlurmScheduler):
         conf_file: Path,
         *,
         deadline_s: float = 20.0,
-        base: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
         report_unreadable: Callable[[Sequence[NodeName]], None] | None = None,
     ) -> None:
-        calls = CommandLine(bin_dir, conf_file, deadline_s=deadline_s, base=base)
+        calls = CommandLine(bin_dir, conf_file, deadline_s=deadline_s, environment=environment)
         super().__init__(calls, report_unreadable=report_unreadable or (lambda _: None))
 
 
-def environment(base: Mapping[str, str], conf_file: Path) -> dict[str, str]:
+def slurm_environment(base: Mapping[str, str], conf_file: Path) -> dict[str, str]:
     """The caller's, without what changes the programs' output, with what fixes it."""
     kept = {key: value for key, value in base.items() if not key.startswith(("SLURM_", "SQUEUE_", "SCONTROL_", "LC_"))}
     fixed = {"LC_ALL": "C.UTF-8", "TZ": "UTC", "SLURM_TIME_FORMAT": "%s", "SLURM_CONF": str(conf_file)}

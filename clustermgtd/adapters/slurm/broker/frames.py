@@ -24,7 +24,7 @@ from typing import Any
 
 PROTOCOL = 1
 """Raised with every change that the other side would misunderstand."""
-ROWS_MAX = 200
+ROWS_MAX = 100
 SIZE_MAX = 8 << 20
 _HEADER = struct.Struct(">4sI")
 HEADER_SIZE = _HEADER.size
