@@ -26,7 +26,7 @@ from clustermgtd.decide.offerings import Availability
 from clustermgtd.decide.ordinary import is_at_rest, unusual_nodes
 from clustermgtd.decide.outcome import settled
 from clustermgtd.decide.protection import protection
-from clustermgtd.decide.requeue import freed, lifts, overtaken
+from clustermgtd.decide.requeue import freed, freed_at, lifts, overtaken
 from clustermgtd.decide.reservations import Blocks
 from clustermgtd.decide.sync import is_awaited, sync
 from clustermgtd.decide.termination_guard import TerminationGuard
@@ -168,6 +168,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         *([warm_up] if warm_up else []),
     ]
     freed_now = freed([action for action in actions if isinstance(action, SetNodesDown)], snapshot)
+    freed_jobs = waiting | overtaken(hold, snapshot) | freed_now
     memory = Memory(
         is_new=False,
         orphans=sightings,
@@ -180,7 +181,8 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
             **dict.fromkeys(warm_up.nodes if warm_up else (), snapshot.now),
         },
         silent_since=way_out.silent_since,
-        freed_jobs=waiting | overtaken(hold, snapshot) | freed_now,
+        freed_jobs=freed_jobs,
+        freed_at=freed_at(freed_jobs, freed_now, snapshot),
         ill_since=ill.ill_since,
         kept_since=ill.kept_since,
         unexplained_since=events.unexplained_since,

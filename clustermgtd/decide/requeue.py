@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from clustermgtd.model.action import HoldNodes, LiftRequeueHold, SetNodesDown
 from clustermgtd.model.ids import JobId, NodeName
+from clustermgtd.model.job import Job
 from clustermgtd.model.node import NodeFlag
 from clustermgtd.model.snapshot import Snapshot
 
 REQUEUE_HOLD_MAX_S = 125.0
 """slurmctld holds a requeued job for the life of a credential and a second, 121 s by default."""
+
+HURRY_S = 2 * REQUEUE_HOLD_MAX_S
+"""A requeued job that has not shown a hold for so long most likely has none; it is looked at without hurry."""
 
 
 def freed(actions: list[SetNodesDown], snapshot: Snapshot) -> dict[JobId, tuple[NodeName, ...]]:
@@ -58,6 +64,19 @@ def lifts(snapshot: Snapshot) -> tuple[list[LiftRequeueHold], dict[JobId, tuple[
             due.append(LiftRequeueHold(job_id))
         waiting[job_id] = nodes
     return due, waiting
+
+
+def freed_at(jobs: Collection[JobId], freed_now: Collection[JobId], snapshot: Snapshot) -> dict[JobId, float]:
+    """For each of the jobs to look at again, when there was last a reason to expect its hold."""
+    known = snapshot.memory.freed_at
+    return {
+        id: snapshot.now if id in freed_now or _is_on_its_way(snapshot.jobs.get(id)) else known.get(id, snapshot.now)
+        for id in jobs
+    }
+
+
+def _is_on_its_way(job: Job | None) -> bool:
+    return job is not None and (job.state == "COMPLETING" or job.is_held_after_requeue)
 
 
 def _inherited(snapshot: Snapshot) -> dict[JobId, tuple[NodeName, ...]]:

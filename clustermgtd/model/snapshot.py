@@ -52,6 +52,8 @@ class Memory:
     """First observation of a node as not responding without an instance of ours."""
     freed_jobs: Mapping[JobId, tuple[NodeName, ...]] = field(default_factory=dict)
     """Jobs that lost a node by our hand, with their allocation then."""
+    freed_at: Mapping[JobId, float] = field(default_factory=dict)
+    """When each of `freed_jobs` last lost a node, was COMPLETING, or showed the hold."""
     ill_since: Mapping[tuple[InstanceId, str], float] = field(default_factory=dict)
     """First observation of an instance's symptom that does not say itself when it began."""
     kept_since: Mapping[InstanceId, float] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from clustermgtd.decide.plan import decide
+from clustermgtd.decide.requeue import HURRY_S
 from clustermgtd.decide.reservations import next_change
 from clustermgtd.errors import ClustermgtdError, FencedError
 from clustermgtd.model.capacity_block import BlockReading
@@ -35,8 +36,8 @@ from clustermgtd.reconcile.observer import LoopObserver
 log = structlog.get_logger(__name__)
 
 STOP_S = 10.0
-INLINE_NODES_MAX = 1000
-"""Decisions about more nodes than this (five milliseconds) are taken on a thread."""
+INLINE_NODES_MAX = 500
+"""Decisions about more nodes than this (three milliseconds) are taken on a thread."""
 _SETTLED = frozenset({ClaimState.READY, ClaimState.TERMINATED})
 
 
@@ -142,6 +143,7 @@ class Loop:
                 letter.on_stored()
             for on_stored in unstored:
                 on_stored()
+            await asyncio.sleep(0)  # what follows looks at every node again: hooks are answered in between
             duration = self._clock.monotonic() - started
             self._observer.tick_done(snapshot, plan, duration)
             log.log(
@@ -227,8 +229,10 @@ class Loop:
             return pace.acted_s
         next_at = min(plan.offerings.next_end(snapshot.now), next_change(plan.blocks, snapshot.now), plan.wake_at)
         time_does_in = max(pace.acted_s, next_at - snapshot.now)
-        is_waiting = bool(plan.memory.freed_jobs or plan.gangs or plan.fleet.is_moving) or any(
-            claim.state not in _SETTLED for launch in snapshot.launches.values() for claim in launch.claims
+        is_waiting = (
+            bool(plan.gangs or plan.fleet.is_moving)
+            or any(snapshot.now - at < HURRY_S for at in plan.memory.freed_at.values())
+            or any(claim.state not in _SETTLED for launch in snapshot.launches.values() for claim in launch.claims)
         )
         return min(pace.waiting_s if is_waiting else pace.quiet_s, time_does_in)
 

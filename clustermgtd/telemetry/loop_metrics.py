@@ -26,8 +26,11 @@ class LoopMetrics:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._live: dict[InstanceId, tuple[Instance, float]] = {}
-        """Instances seen live and not ended yet, with the time of the last sighting."""
+        self._live: dict[InstanceId, Instance] = {}
+        """Instances seen live and not ended yet."""
+        self._unseen_since: dict[InstanceId, float] = {}
+        """Of those, the ones that EC2 does not show, with the time of the last sighting."""
+        self._seen_at = 0.0
 
     def tick_done(self, snapshot: Snapshot, plan: Plan, duration_s: float) -> None:
         """A snapshot was taken and its plan applied."""
@@ -66,10 +69,8 @@ class LoopMetrics:
         self._metrics.claims(Counter(claim.state for claim in claims))
         claimed = {claim.instance for claim in claims}
         tokens = snapshot.launches.keys() | snapshot.in_flight
-        unclaimed = (
-            i for i in snapshot.instances.values() if i.is_live and i.id not in claimed and i.token not in tokens
-        )
-        self._metrics.instances_unclaimed(sum(1 for _ in unclaimed))
+        suspects = (snapshot.instances[id] for id in snapshot.instances.keys() - claimed)
+        self._metrics.instances_unclaimed(sum(i.is_live and i.token not in tokens for i in suspects))
 
     def _count_bans(self, snapshot: Snapshot, plan: Plan) -> None:
         self._metrics.offering_bans(
@@ -102,16 +103,15 @@ class LoopMetrics:
                     self._metrics.node_ready(action.launch.request.market, snapshot.now - action.launch.created_at)
 
     def _count_ended(self, instances: Mapping[InstanceId, Instance], now: float) -> None:
-        live = {instance.id: (instance, now) for instance in instances.values() if instance.is_live}
-        for known, (instance, seen_at) in self._live.items():
-            if known in live:
-                continue
-            if known not in instances and now - seen_at <= UNSEEN_ENDED_S:
-                live[known] = (instance, seen_at)
-                continue
-            market = Market.SPOT if instance.is_spot else Market.ON_DEMAND
-            self._metrics.instance_ended(instance.queue, market)
-        self._live = live
+        live = {id: instance for id, instance in instances.items() if instance.is_live}
+        unseen: dict[InstanceId, float] = {}
+        for gone in self._live.keys() - live.keys():
+            instance, seen_at = self._live[gone], self._unseen_since.get(gone, self._seen_at)
+            if gone not in instances and now - seen_at <= UNSEEN_ENDED_S:
+                live[gone], unseen[gone] = instance, seen_at
+            else:
+                self._metrics.instance_ended(instance.queue, Market.SPOT if instance.is_spot else Market.ON_DEMAND)
+        self._live, self._unseen_since, self._seen_at = live, unseen, now
 
 
 def _node_classes(nodes: Iterable[Node]) -> Counter[NodeClass]:

@@ -382,6 +382,12 @@ class TestRequeueHold:
         assert later.memory.freed_jobs == {7: (N2,)}
         assert later.actions == ()
 
+    @pytest.mark.parametrize(("reason", "expected_at"), [("Resources", NOW - 60.0), ("BeginTime", NOW)])
+    def test_how_long_a_job_has_shown_no_hold_is_known(self, reason: str, expected_at: float) -> None:
+        memory = Memory(freed_jobs={JobId(7): ()}, freed_at={JobId(7): NOW - 60.0})
+        job = a_job(7, [], "PENDING", reason=reason, restarts=1)
+        assert decide(a_snapshot(jobs=[job], memory=memory), a_policy()).memory.freed_at == {7: expected_at}
+
     def test_a_job_that_runs_again_is_forgotten(self) -> None:
         snapshot = a_snapshot(jobs=[a_job(7, [N1], "RUNNING", restarts=1)], memory=Memory(freed_jobs={JobId(7): (N2,)}))
         assert decide(snapshot, a_policy()).memory.freed_jobs == {}

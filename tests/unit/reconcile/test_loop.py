@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
+from clustermgtd.decide.requeue import HURRY_S
 from clustermgtd.errors import (
     ConfigurationError,
     FencedError,
@@ -349,6 +350,22 @@ def test_the_pace_follows_what_is_under_way() -> None:
         assert await stage.tick(group) == pace.quiet_s
 
     play(story)
+
+
+def test_a_requeued_job_that_shows_no_hold_for_minutes_does_not_hurry_the_loop() -> None:
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        job = stage.scheduler.submit(1)
+        stage.pass_time(1)
+        await stage.scheduler.set_down(["q1-dy-c5-1"], "an operator's")
+        stage.loop.memory = Memory(is_new=False, freed_jobs={job: ()}, freed_at={job: stage.clock.now()})
+        assert await stage.tick(group) == Pace().acted_s, "its hold is lifted"
+        assert await stage.tick(group) == Pace().waiting_s
+        stage.pass_time(HURRY_S)
+        assert await stage.tick(group) == Pace().acted_s, "its node is returned to service"
+        assert await stage.tick(group) == Pace().quiet_s
+        assert stage.loop.memory.freed_jobs == {job: ()}, "it is still looked at"
+
+    play(story, Stage(nodes=1))
 
 
 def test_boot_phases_are_read_once_a_node_is_ready() -> None:
