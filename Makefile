@@ -7,6 +7,8 @@ INSTALLED := $(VENV)/.installed
 PIP := $(PY) -m pip --disable-pip-version-check
 SEEDS ?= 1000
 PYTEST_ARGS ?=
+# Processes of `make test`: a test with a real Slurm mostly waits, and each has ports and a folder of its own.
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup-system demo test test-slurm-releases test-pyslurm lint format sim scenarios bench docs lock clean
@@ -30,7 +32,7 @@ demo: setup-system $(INSTALLED)  ## A cluster on this machine runs three jobs an
 	$(VENV)/bin/clustermgtd lab demo
 
 test: setup-system $(INSTALLED)  ## All tests (PYTEST_ARGS="-k word" for some)
-	$(PY) -m pytest $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=30 $(PYTEST_ARGS)
 
 # Folders of Debian are made once, in build/slurm-releases (SUITES="sid" for one of them).
 test-slurm-releases: setup-system $(INSTALLED)  ## What users' releases of Slurm do differently: a matrix (as root)

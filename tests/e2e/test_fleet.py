@@ -94,9 +94,12 @@ def test_a_stop_when_idle_lets_a_running_job_end_and_sends_a_waiting_one_back(la
 def test_a_stop_that_kills_jobs_cancels_them_and_nodes_that_power_up_are_given_back_at_once(lab: Lab) -> None:
     running = lab.submit("sleep 300", "--partition=second", "--nodes=1")
     lab.wait_for_job(running, "RUNNING")
+    bad_image = lab.folder.path / "bad-image"
+    bad_image.touch()  # so that the nodes still power up when the stop comes, however slow the machine is
     configuring = lab.submit("sleep 1", "--partition=second", "--nodes=2")
     lab.wait_for_job(configuring, "CONFIGURING")
     fleet(lab, "stop", "--queue", "second", "--kill-jobs", "--wait", "--timeout", "60")
+    bad_image.unlink()
     assert lab.jobs(running)[0].state == "CANCELLED"
     assert lab.jobs(configuring)[0].state == "PENDING"
     assert live(lab) == 1

@@ -120,7 +120,7 @@ def test_a_daemon_that_dies_in_the_wait_does_not_make_it_longer(lab: Lab) -> Non
         lab.wait_for_job(job, "RUNNING", deadline_s=WAIT_S + 25)
         assert markets(lab) == {"on-demand"}
         (fallen,) = events(lab, "compute_resource_fallen")[before:]
-        assert fallen["since"] - began <= WAIT_S + 3, "a wait that began anew would be longer"
+        assert fallen["since"] - began < WAIT_S * 1.5, "a wait that began anew would be longer"
         assert lab.run("squeue", "-h", "-j", str(job), "-O", "RestartCnt").strip() == "0"
         lab.wait_for_job(job)
     finally:
