@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
-_FINISHED = frozenset(
+FINISHED = frozenset(
     {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"}
     | {"REVOKED", "TIMEOUT"}
 )
@@ -71,7 +71,7 @@ class Collections:
         wanted = set(ids)
         for job in self._pyslurm.Jobs.load().values():
             number, state = job.id, job.state
-            if number not in wanted if wanted else state in _FINISHED:
+            if number not in wanted if wanted else state in FINISHED:
                 continue
             yield [
                 str(number),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
-from clustermgtd.adapters.slurm.broker.collections_interface import _FINISHED
+from clustermgtd.adapters.slurm.broker.collections_interface import FINISHED
 
 _MAINT_AND_IGNORE_JOBS = 1 << 0 | 1 << 6
 """RESERVE_FLAG_MAINT and RESERVE_FLAG_IGN_JOBS of slurm.h, the same in 22.05 and 24.11."""
@@ -52,7 +52,7 @@ class Dictionaries:
         wanted = set(ids)
         for number, job in self._pyslurm.job().get().items():
             state = job["job_state"]
-            if number not in wanted if wanted else state in _FINISHED:
+            if number not in wanted if wanted else state in FINISHED:
                 continue
             yield [
                 str(number),
