@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,12 @@ import pytest
 from clustermgtd.adapters.aws.dynamodb_claim_store import DynamoDbClaimStore
 from clustermgtd.adapters.aws.session import AwsSession
 from clustermgtd.cli.main import main
-from clustermgtd.lab.ec2.scenario import Scenario
 from clustermgtd.model.fleet_status import FleetRecord
 from clustermgtd.model.ids import QueueName
 from clustermgtd.model.safeguards import HeldBack, Safeguards
 from resume_suspend.protocol import Reply, decode, encode
 
+TABLE = "clustermgtd-cluster"
 MINIMAL = Path(__file__).parents[2] / "docs" / "examples" / "minimal.yaml"
 
 
@@ -35,19 +35,21 @@ def config(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def aws(serve: Callable[[Scenario], Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Endpoints with the claim table."""
-    with serve(Scenario()) as served:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", served.endpoint_url)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "lab")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "lab")
+def aws(aws_endpoints: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The session's endpoints with a claim table that a test has for itself."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", aws_endpoints.endpoint_url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "lab")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "lab")
 
-        async def make_table() -> None:
-            async with AwsSession("us-east-1") as session:
-                await DynamoDbClaimStore(session, "clustermgtd-cluster").ensure_table()
+    async def make_table() -> None:
+        async with AwsSession("us-east-1") as session:
+            await DynamoDbClaimStore(session, TABLE).ensure_table()
 
-        asyncio.run(make_table())
-        yield served
+    asyncio.run(make_table())
+    yield aws_endpoints
+    client = aws_endpoints.client("dynamodb")
+    client.delete_table(TableName=TABLE)
+    client.close()
 
 
 def answer(capsys: pytest.CaptureFixture[str]) -> Any:
@@ -126,7 +128,7 @@ def test_options_that_exclude_each_other_are_a_wrong_command_line(config: Path) 
 def test_what_is_held_back_is_shown_and_confirmed(aws: Any, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async def store(safeguards: Safeguards) -> FleetRecord:
         async with AwsSession("us-east-1") as session:
-            claims = DynamoDbClaimStore(session, "clustermgtd-cluster")
+            claims = DynamoDbClaimStore(session, TABLE)
             await claims.begin_term("head")
             await claims.put_safeguards(safeguards)
             return await claims.load_fleet()
