@@ -11,6 +11,7 @@ from clustermgtd.decide.bans import learn
 from clustermgtd.decide.capacity import launches as new_launches
 from clustermgtd.decide.demand import static_power_up, unclaimed_demand
 from clustermgtd.decide.exits import exits
+from clustermgtd.decide.explanations import explanations
 from clustermgtd.decide.falls import with_falls
 from clustermgtd.decide.fleet_status import fleet_step, nodes_of, stop_nodes
 from clustermgtd.decide.foreign_drains import foreign_drains
@@ -76,6 +77,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
             ending.setdefault(instance, reason)
 
     boots = protection(launches, snapshot, policy)
+    explained = explanations(boots, snapshot, policy)
     fleet = fleet_step(snapshot, policy, boots.queues)
     launchable = fleet.launchable(policy)
     lift, waiting = lifts(snapshot)
@@ -136,7 +138,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     actions: list[Action] = [
         *([RecordOfferings(offerings)] if offerings is not snapshot.offerings else []),
         *fleet.record_action(snapshot),
-        *guard.record_action(boots.boots),
+        *guard.record_action(boots.boots, explained.told),
         *(RecordLaunch(launch) for token, launch in launches.items() if launch is not snapshot.launches[launch.token]),
         *_terminations(ending, policy),
         *withdrawals(snapshot, fleet.stopped, boots.closed),
@@ -157,6 +159,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         *exits_now,
         *([release] if release else []),
         *lift,
+        *explained.actions,
         *(
             StartLaunch(launch, Reason.REPLY_LOST)
             for launch in launches.values()
@@ -199,7 +202,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         blocks=blocks.statuses,
         fleet=fleet.record,
         wake_at=min(shaped.wake_at, events.wake_at, ill.wake_at, idle.wake_at, warm.wake_at),
-        safeguards=guard.outcome(boots.boots),
+        safeguards=guard.outcome(boots.boots, explained.told),
         warm=warm.statuses,
         failed=tuple(failed for _, failed in sorted(ill.failed.items())),
     )

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from clustermgtd.model.action import INVOLUNTARY, PowerDownNodes, Reason, RecordSafeguards, SetNodesDown
 from clustermgtd.model.claim import BACKED
-from clustermgtd.model.ids import InstanceId, NodeName, QueueName
+from clustermgtd.model.ids import InstanceId, JobId, NodeName, QueueName
 from clustermgtd.model.policy import Policy
 from clustermgtd.model.safeguards import (
     ALWAYS_ALLOWED,
@@ -76,14 +76,14 @@ class TerminationGuard:
                 kept.append(replace(action, nodes=names))
         return kept
 
-    def record_action(self, boots: tuple[BootRecord, ...]) -> list[RecordSafeguards]:
+    def record_action(self, boots: tuple[BootRecord, ...], told: tuple[JobId, ...]) -> list[RecordSafeguards]:
         """The record to store before anything else, if it changed."""
-        safeguards = self.outcome(boots)
+        safeguards = self.outcome(boots, told)
         return [RecordSafeguards(safeguards)] if safeguards != self._snapshot.safeguards else []
 
-    def outcome(self, boots: tuple[BootRecord, ...]) -> Safeguards:
+    def outcome(self, boots: tuple[BootRecord, ...], told: tuple[JobId, ...]) -> Safeguards:
         """What is known after this decision."""
-        before = replace(self._snapshot.safeguards, boots=boots)
+        before = replace(self._snapshot.safeguards, boots=boots, told=told)
         held_back = tuple(sorted(HeldBack(*key, count) for key, count in self._held_back.items()))
         if not self._allowed and held_back == before.held_back:
             return before

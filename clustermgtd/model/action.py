@@ -274,6 +274,16 @@ class LiftRequeueHold:
 
 
 @dataclass(frozen=True, slots=True)
+class ExplainJobs:
+    """Say on pending jobs why they wait, where nobody else says something; or take that back."""
+
+    jobs: tuple[JobId, ...]
+    text: str
+    """Begins with `REASON_PREFIX`; empty takes back what began so."""
+    reason: Reason = Reason.PROTECTED
+
+
+@dataclass(frozen=True, slots=True)
 class SetReservation:
     """Make a reservation of ours in Slurm, or change it, so that it is as given."""
 
@@ -331,6 +341,7 @@ Action = (
     | ReturnNodesToService
     | AssignAddresses
     | LiftRequeueHold
+    | ExplainJobs
     | SetReservation
     | DeleteReservation
     | ClosePartitions

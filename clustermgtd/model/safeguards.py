@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clustermgtd.model.ids import ComputeResourceName, QueueName
+from clustermgtd.model.ids import ComputeResourceName, JobId, QueueName
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,5 +88,7 @@ class Safeguards:
     """Sorted. Not empty: somebody has to look."""
     boots: tuple[BootRecord, ...] = ()
     """Sorted by queue and compute resource; none where the last node came up."""
+    told: tuple[JobId, ...] = ()
+    """Jobs that say, by our hand, that their queue is protected; sorted."""
     version: int = 0
     """The stored version this value was read from; 0 is not stored yet."""

@@ -101,6 +101,11 @@ class Scheduler(Protocol):
         """Set a pending job's StartTime to now."""
         ...
 
+    async def explain_job(self, job: JobId, text: str) -> None:
+        """Show `text`, which begins with `REASON_PREFIX`, as the job's AdminComment; the empty text takes such a one
+        away. What somebody else wrote there stays. Jobs that Slurm no longer knows are no error."""
+        ...
+
     async def cancel_jobs(self, jobs: Iterable[JobId]) -> None:
         """End jobs for good; those that Slurm no longer knows are none of its business."""
         ...

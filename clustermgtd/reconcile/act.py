@@ -25,6 +25,7 @@ from clustermgtd.model.action import (
     ClosePartitions,
     DeleteReservation,
     DrainNodes,
+    ExplainJobs,
     HoldNodes,
     LiftRequeueHold,
     OpenPartitions,
@@ -312,6 +313,10 @@ class Actor:
             case LiftRequeueHold(job, reason):
                 await self._scheduler.lift_requeue_hold(job)
                 log.info("requeue_hold_lifted", job_id=job, reason=reason)
+            case ExplainJobs(jobs, text, reason):
+                for job in jobs:
+                    await self._scheduler.explain_job(job, text)
+                log.info("jobs_explained", job_ids=list(jobs), text=text, reason=reason)
             case ClosePartitions(partitions, reason):
                 for partition in partitions:
                     await self._scheduler.set_partition_state(partition, PartitionState.INACTIVE)

@@ -122,6 +122,9 @@ class InstrumentedScheduler:
     async def assign_addresses(self, addresses: Iterable[tuple[NodeName, str]]) -> None:
         await self._observed("assign_addresses", self._scheduler.assign_addresses(addresses))
 
+    async def explain_job(self, job: JobId, text: str) -> None:
+        await self._observed("explain_job", self._scheduler.explain_job(job, text))
+
     async def lift_requeue_hold(self, job: JobId) -> None:
         await self._observed("lift_requeue_hold", self._scheduler.lift_requeue_hold(job))
 

@@ -16,6 +16,7 @@ from clustermgtd.model.action import (
     ClosePartitions,
     DeleteReservation,
     DrainNodes,
+    ExplainJobs,
     HoldNodes,
     LiftRequeueHold,
     OpenPartitions,
@@ -81,6 +82,7 @@ class ActionKind(StrEnum):
     RETURN_NODES_TO_SERVICE = "return-nodes-to-service"
     ASSIGN_ADDRESSES = "assign-addresses"
     LIFT_REQUEUE_HOLD = "lift-requeue-hold"
+    EXPLAIN_JOBS = "explain-jobs"
     SET_RESERVATION = "set-reservation"
     DELETE_RESERVATION = "delete-reservation"
     CLOSE_PARTITIONS = "close-partitions"
@@ -106,6 +108,7 @@ ACTION_KINDS: Mapping[type[Action], ActionKind] = {
     ReturnNodesToService: ActionKind.RETURN_NODES_TO_SERVICE,
     AssignAddresses: ActionKind.ASSIGN_ADDRESSES,
     LiftRequeueHold: ActionKind.LIFT_REQUEUE_HOLD,
+    ExplainJobs: ActionKind.EXPLAIN_JOBS,
     SetReservation: ActionKind.SET_RESERVATION,
     DeleteReservation: ActionKind.DELETE_RESERVATION,
     ClosePartitions: ActionKind.CLOSE_PARTITIONS,

@@ -149,6 +149,8 @@ def test_twelve_bad_boots_protect_a_queue_until_an_operator_starts_it_again(lab:
     assert status(lab, "second") == "RUNNING"
     lab.wait_until(lambda: len(held(lab)) == 12, deadline_s=20)
     lab.wait_until(lambda: lab.jobs(job)[0].state == "PENDING")
+    why = " AdminComment=clustermgtd: protected: instances of queue third start and do not become nodes; sinfo -R"
+    lab.wait_until(lambda: why in lab.run("scontrol", "-o", "show", "job", str(job)), deadline_s=20)
     count = launched(lab)
     other = lab.submit("true", "--partition=first", "--nodes=1")
     bad_image.unlink()
@@ -156,6 +158,9 @@ def test_twelve_bad_boots_protect_a_queue_until_an_operator_starts_it_again(lab:
     assert launched(lab) == count, "a busy queue hides nothing, and nothing is launched in the protected one"
     fleet(lab, "start", "--queue", "third", "--wait")
     lab.wait_for_job(job)
+    lab.wait_until(
+        lambda: "clustermgtd: protected" not in lab.run("scontrol", "-o", "show", "job", str(job)), deadline_s=20
+    )
     assert fleet(lab, "status")["protected"] == []
     assert fleet(lab, "status")["status"] == "RUNNING"
     lab.wait_until(lambda: live(lab) == 1)

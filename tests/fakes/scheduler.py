@@ -13,7 +13,7 @@ from clustermgtd.errors import ConflictError, NotFoundError, PermanentError
 from clustermgtd.model import hostlist
 from clustermgtd.model.ids import JobId, NodeName, QueueName
 from clustermgtd.model.job import Job
-from clustermgtd.model.node import Node, NodeBase, NodeFlag
+from clustermgtd.model.node import REASON_PREFIX, Node, NodeBase, NodeFlag
 from clustermgtd.model.partition import PartitionState
 from clustermgtd.model.reservation import Reservation
 from clustermgtd.ports.scheduler import SchedulerView
@@ -88,6 +88,7 @@ class FakeScheduler:
         self.calls: list[tuple[str, str]] = []
         """`("resume" | "suspend" | "fail", hostlist)` in order."""
         self.now = 0.0
+        self.admin_comments: dict[JobId, str] = {}
         self.unresolved: list[NodeName] = []
         """Nodes that slurmctld called under a name that does not resolve: each would have cost ten seconds."""
         self._resume_timeout_s = resume_timeout_s
@@ -207,6 +208,12 @@ class FakeScheduler:
             for node in self._known(by_name):
                 node.address = by_name[node.name]
             self._raise_unknown(by_name)
+
+    async def explain_job(self, job: JobId, text: str) -> None:
+        with self.faults.around("explain_job"):
+            before = self.admin_comments.get(job, "")
+            if job in self._jobs and (not before or before.startswith(REASON_PREFIX)):
+                self.admin_comments[job] = text
 
     async def lift_requeue_hold(self, job: JobId) -> None:
         with self.faults.around("lift_requeue_hold"):

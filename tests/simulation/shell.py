@@ -212,6 +212,10 @@ class WorldScheduler:
         for name, address in addresses:
             self._slurm.assign_address(name, address)
 
+    async def explain_job(self, job: JobId, text: str) -> None:
+        await self._latency()
+        self._slurm.explain_job(job, text)
+
     async def lift_requeue_hold(self, job: JobId) -> None:
         await self._latency()
         self._slurm.lift_requeue_hold(job)

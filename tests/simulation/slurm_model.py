@@ -87,6 +87,7 @@ class SimJob:
     restarts: int = 0
     limit: float = float("inf")
     started_at: float = 0.0
+    admin_comment: str = ""
 
     def view(self, now: float) -> Job:
         held = self.state == "PENDING" and self.begin_at > now
@@ -306,6 +307,9 @@ class SimSlurm:
 
     def delete_reservation(self, name: str) -> None:
         self.reservations.pop(name, None)
+
+    def explain_job(self, job_id: JobId, text: str) -> None:
+        self.jobs[job_id].admin_comment = text
 
     def lift_requeue_hold(self, job_id: JobId) -> None:
         job = self.jobs[job_id]

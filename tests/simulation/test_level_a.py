@@ -70,7 +70,7 @@ def test_the_seeds_meet_what_they_are_there_for() -> None:
     wanted |= {"crash in a plan", "PowerUpNodes", "PowerDownNodes", "rival", "incomplete gang"}
     wanted |= {"refused replay of a lost call", "announced by an agent"}
     wanted |= {"maintenance reserved", "maintenance planned", "maintenance drained"}
-    wanted |= {"drain restored", "hidden under a job"}
+    wanted |= {"drain restored", "hidden under a job", "explained", "explained no more"}
     wanted |= {"warm", "kept warm", "idled out"}
     wanted |= {"ill and drained", "ill and left", "boot-timeout"}
     assert wanted <= set(counts), wanted - set(counts)

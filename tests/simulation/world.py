@@ -25,6 +25,7 @@ from clustermgtd.model.action import (
     ClosePartitions,
     DeleteReservation,
     DrainNodes,
+    ExplainJobs,
     HoldNodes,
     LiftRequeueHold,
     OpenPartitions,
@@ -718,6 +719,10 @@ class World:
                 self.slurm.delete_reservation(name)
             case LiftRequeueHold(job):
                 self.slurm.lift_requeue_hold(job)
+            case ExplainJobs(jobs, text):
+                for job in jobs:
+                    self.slurm.explain_job(job, text)
+                self.counts["explained" if text else "explained no more"] += len(jobs)
             case ClosePartitions(partitions):
                 self.slurm.partitions.update(dict.fromkeys(partitions, PartitionState.INACTIVE))
             case OpenPartitions(partitions):
@@ -872,6 +877,7 @@ class World:
         live = self.cloud.live()
         return [
             *(f"job {j.id} is {j.state}" for j in jobs),
+            *(f"job {job} says that it waits" for job in self.table.safeguards.told),
             *unsettled_fleet(self),
             *(f"{n.name} is held" for n in nodes if n.is_draining),
             *(f"{n.name} does not respond" for n in nodes if n.is_silent),

@@ -24,7 +24,7 @@ class NodeUpdate:
     """One per node, in the order in which Slurm reads the folded names."""
 
 
-class SlurmCalls(Protocol):
+class BrokeredCalls(Protocol):
     """slurmctld, one request each.
 
     Reads raise IncompleteObservationError unless they are whole and in time; updates raise what slurmctld complains of
@@ -65,3 +65,13 @@ class SlurmCalls(Protocol):
         ...
 
     async def delete_reservation(self, name: str) -> None: ...
+
+
+class SlurmCalls(BrokeredCalls, Protocol):
+    """All of them: these are too rare for the broker."""
+
+    async def admin_comment(self, job: JobId) -> str | None:
+        """None: Slurm does not know the job."""
+        ...
+
+    async def set_admin_comment(self, job: JobId, text: str) -> None: ...

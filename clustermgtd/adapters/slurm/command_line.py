@@ -12,7 +12,14 @@ from pathlib import Path
 from clustermgtd.adapters.slurm import reservations
 from clustermgtd.adapters.slurm.calls import NodeUpdate
 from clustermgtd.adapters.slurm.complaints import INVALID_JOB, complaint
-from clustermgtd.adapters.slurm.parsing import JOB_FORMAT, ParsedNodes, parse_jobs, parse_nodes, parse_partitions
+from clustermgtd.adapters.slurm.parsing import (
+    JOB_FORMAT,
+    ParsedNodes,
+    parse_admin_comment,
+    parse_jobs,
+    parse_nodes,
+    parse_partitions,
+)
 from clustermgtd.adapters.slurm.program import Answer, run_program
 from clustermgtd.adapters.slurm.scheduler import SlurmScheduler
 from clustermgtd.errors import ClustermgtdError, ConfigurationError, IncompleteObservationError, TransientError
@@ -96,6 +103,19 @@ class CommandLine:
     async def start_now(self, job: JobId) -> None:
         """`scontrol update JobId=... StartTime=now`."""
         await self._run("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+    async def admin_comment(self, job: JobId) -> str | None:
+        """`scontrol show job`; squeue of 22.05 prints none."""
+        answer = await self._ask("scontrol", "-o", "show", "job", str(job))
+        if answer.exit_code:
+            if INVALID_JOB in _said(answer):
+                return None
+            raise _incomplete("scontrol", answer)
+        return parse_admin_comment(answer.output)
+
+    async def set_admin_comment(self, job: JobId, text: str) -> None:
+        """`scontrol update JobId=... AdminComment=...`."""
+        await self._run("scontrol", "update", f"JobId={job}", f"AdminComment={text}")
 
     async def cancel_jobs(self, ids: Sequence[JobId]) -> None:
         """scancel, which says nothing about jobs that are gone."""

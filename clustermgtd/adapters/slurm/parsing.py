@@ -28,6 +28,8 @@ _JOB_FIELDS = JOB_FORMAT.count(",") + 1
 _HOLD_HIDING_REASONS = frozenset({"None", "PartitionDown", "PartitionInactive"})
 """What a job shows while the hold after its requeue runs, instead of BeginTime: nothing until the next scheduling pass,
 up to three seconds, and its partition's state as long as that is not UP."""
+_AFTER_ADMIN_COMMENT = (" SystemComment=", " Comment=", " StdErr=", " Power=")
+"""One of these follows it in a job's record."""
 _NONE = frozenset({"", "(null)", "N/A", "None", "None assigned"})
 _SYMBOLS = "*~#!%$@^-+"
 _REASON_END = re.compile(r" \[[^\s\[\]@]*@[^\]]*\]")
@@ -226,6 +228,16 @@ def _node_fields(name: str, line: str) -> NodeFields:
         _instance_id(line),
         _word(line, " LastBusyTime=", ""),
     )
+
+
+def parse_admin_comment(output: bytes) -> str:
+    """That of the first record of `scontrol -o show job`; empty if it has none. It stands behind all that users name,
+    but for their own comment and files."""
+    line = output.decode(errors="replace").partition("\n")[0].partition(" WorkDir=")[2]
+    text = line.partition(" AdminComment=")[2]
+    for key in _AFTER_ADMIN_COMMENT:
+        text = text.partition(key)[0]
+    return text.strip()
 
 
 def _word(line: str, key: str, default: str | None = None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from clustermgtd.adapters.slurm.broker_client import BrokerClient
-from clustermgtd.adapters.slurm.calls import NodeUpdate, SlurmCalls
+from clustermgtd.adapters.slurm.calls import BrokeredCalls, NodeUpdate, SlurmCalls
 from clustermgtd.adapters.slurm.parsing import ParsedNodes
 from clustermgtd.adapters.slurm.pyslurm_calls import PyslurmCalls
 from clustermgtd.model.ids import JobId, NodeName, QueueName
@@ -26,7 +26,7 @@ class PreferredCalls:
         self._pyslurm = PyslurmCalls(client)
         self._command_line = command_line
 
-    def _by(self, operation: str) -> SlurmCalls:
+    def _by(self, operation: str) -> BrokeredCalls:
         return self._pyslurm if self._client.can(operation) else self._command_line
 
     async def nodes(self, names: Sequence[NodeName] = ()) -> ParsedNodes:
@@ -46,6 +46,12 @@ class PreferredCalls:
 
     async def start_now(self, job: JobId) -> None:
         await self._by("start_now").start_now(job)
+
+    async def admin_comment(self, job: JobId) -> str | None:
+        return await self._command_line.admin_comment(job)
+
+    async def set_admin_comment(self, job: JobId, text: str) -> None:
+        await self._command_line.set_admin_comment(job, text)
 
     async def cancel_jobs(self, ids: Sequence[JobId]) -> None:
         await self._by("cancel_jobs").cancel_jobs(ids)

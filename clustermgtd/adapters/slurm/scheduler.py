@@ -14,7 +14,7 @@ from clustermgtd.errors import ClustermgtdError, NotFoundError, PermanentError
 from clustermgtd.model import hostlist
 from clustermgtd.model.ids import JobId, NodeName, QueueName
 from clustermgtd.model.job import Job
-from clustermgtd.model.node import PARKED_ADDRESS, Node, NodeBase
+from clustermgtd.model.node import PARKED_ADDRESS, REASON_PREFIX, Node, NodeBase
 from clustermgtd.model.partition import PartitionState
 from clustermgtd.model.reservation import Reservation
 from clustermgtd.ports.scheduler import SchedulerView
@@ -164,6 +164,12 @@ class SlurmScheduler:
             NotFoundError: Slurm does not know it any more.
         """
         await self._calls.start_now(job)
+
+    async def explain_job(self, job: JobId, text: str) -> None:
+        """AdminComment, if it is empty or ours."""
+        before = await self._calls.admin_comment(job)
+        if before is not None and before != text and (not before or before.startswith(REASON_PREFIX)):
+            await self._calls.set_admin_comment(job, text)
 
     async def cancel_jobs(self, jobs: Iterable[JobId]) -> None:
         """Nothing is said about jobs that are gone."""

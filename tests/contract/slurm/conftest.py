@@ -40,6 +40,12 @@ class Rig(Protocol):
 
     async def cancel(self, job: JobId) -> None: ...
 
+    async def comment(self, job: JobId, text: str) -> None:
+        """An operator writes an AdminComment."""
+        ...
+
+    async def comment_of(self, job: JobId) -> str: ...
+
     async def boot(self, *nodes: str) -> None: ...
 
     async def kill(self, node: str) -> None: ...
@@ -72,6 +78,12 @@ class FakeRig:
 
     async def cancel(self, job: JobId) -> None:
         self.fake.cancel(job)
+
+    async def comment(self, job: JobId, text: str) -> None:
+        self.fake.admin_comments[job] = text
+
+    async def comment_of(self, job: JobId) -> str:
+        return self.fake.admin_comments.get(job, "")
 
     async def boot(self, *nodes: str) -> None:
         self.fake.boot(*nodes)
@@ -107,6 +119,13 @@ class RealRig:
 
     async def cancel(self, job: JobId) -> None:
         await self.slurm.control.run("scancel", str(job))
+
+    async def comment(self, job: JobId, text: str) -> None:
+        await self.slurm.control.run("scontrol", "update", f"JobId={job}", f"AdminComment={text}")
+
+    async def comment_of(self, job: JobId) -> str:
+        said = await self.slurm.control.run("scontrol", "-o", "show", "job", str(job))
+        return said.partition(" AdminComment=")[2].partition("  StdErr=")[0]
 
     async def boot(self, *nodes: str) -> None:
         await self.slurm.boot(*nodes)

@@ -430,6 +430,23 @@ def test_a_drain_takes_no_job_and_keeps_the_running_one_and_leaves_nodes_alone_t
     play(rig, story)
 
 
+def test_a_job_is_explained_and_not_any_more_and_what_others_wrote_stays(rig: RigFactory) -> None:
+    async def story(slurm: Rig) -> None:
+        why = "clustermgtd: protected: instances of queue q1 start and do not become nodes; sinfo -R"
+        told, theirs = await slurm.submit(7), await slurm.submit(7)
+        await slurm.comment(theirs, "ticket 4711")
+        for job_id in (told, theirs, JobId(4_000)):
+            await slurm.scheduler.explain_job(job_id, why)
+        assert await slurm.comment_of(told) == why
+        assert await slurm.comment_of(theirs) == "ticket 4711"
+        for job_id in (told, theirs):
+            await slurm.scheduler.explain_job(job_id, "")
+        assert await slurm.comment_of(told) == ""
+        assert await slurm.comment_of(theirs) == "ticket 4711"
+
+    play(rig, story)
+
+
 Q1 = QueueName("q1")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clustermgtd.adapters.slurm.parsing import parse_jobs, parse_nodes
+from clustermgtd.adapters.slurm.parsing import parse_admin_comment, parse_jobs, parse_nodes
 from clustermgtd.errors import IncompleteObservationError
 from clustermgtd.model.ids import JobId, NodeName
 from clustermgtd.model.node import Node, NodeBase, NodeFlag
@@ -14,6 +14,7 @@ from clustermgtd.model.node import Node, NodeBase, NodeFlag
 DATA = Path(__file__).parent / "data"
 NOW = 1_700_000_000.0
 F = NodeFlag
+PROTECTED = "clustermgtd: protected, why"
 
 
 def recorded() -> dict[NodeName, Node]:
@@ -206,3 +207,20 @@ def test_no_job_is_a_whole_answer() -> None:
 def test_a_job_list_that_is_not_whole_is_no_observation(text: str) -> None:
     with pytest.raises(IncompleteObservationError):
         parse_jobs(text.encode(), NOW)
+
+
+@pytest.mark.parametrize(
+    ("record", "comment"),
+    [
+        (
+            "JobId=1 JobName=a WorkDir=/tmp AdminComment=clustermgtd: protected, why  StdErr=/dev/null Power= \n",
+            PROTECTED,
+        ),
+        ("JobId=1 WorkDir=/tmp AdminComment=clustermgtd: protected, why  Comment=mine  StdErr=/x\n", PROTECTED),
+        ("JobId=1 WorkDir=/tmp AdminComment= StdErr=/dev/null\n", ""),
+        ("JobId=1 WorkDir=/tmp Comment=mine StdErr=/dev/null\nJobId=2 WorkDir=/ AdminComment=x StdErr=/\n", ""),
+        ("JobId=1 JobName= AdminComment=mine WorkDir=/tmp StdErr=/dev/null\n", ""),
+    ],
+)
+def test_an_admin_comment_ends_where_the_next_field_begins(record: str, comment: str) -> None:
+    assert parse_admin_comment(record.encode()) == comment
