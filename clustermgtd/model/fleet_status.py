@@ -107,8 +107,10 @@ class FleetRecord:
 
     def scope(self, queue: QueueName = CLUSTER) -> ScopeStatus:
         """What was asked for this scope itself; see `is_stopped` for what is true for a queue."""
-        found = (scope for scope in self.scopes if scope.queue == queue)
-        return next(found, ScopeStatus(queue, FleetStatus.RUNNING, 0.0))
+        for scope in self.scopes:
+            if scope.queue == queue:
+                return scope
+        return ScopeStatus(queue, FleetStatus.RUNNING, 0.0)
 
     def is_stopped(self, queue: QueueName) -> bool:
         """Nothing shall run in the queue: it, or the cluster, is stopped or about to be."""

@@ -24,6 +24,8 @@ class PriceMarket:
         self._changes: list[tuple[float, Prices]] = []
         self.is_ignored = False
         """Plant a mistake: decide without looking at prices."""
+        self._made: tuple[Policy, Prices, Policy] | None = None
+        """The policy and the prices of the last question, and its answer."""
         self.move(now)
 
     @property
@@ -49,7 +51,11 @@ class PriceMarket:
 
     def policy(self, policy: Policy) -> Policy:
         """What decisions see."""
-        return policy if self.is_ignored else priced(policy, self.prices)
+        if self.is_ignored:
+            return policy
+        if self._made is None or self._made[0] is not policy or self._made[1] is not self.prices:
+            self._made = (policy, self.prices, priced(policy, self.prices))
+        return self._made[2]
 
     def check(self, launch: Launch, window_s: float) -> None:
         """A new launch asks for nothing that costs too much while something else does not, cheapest first.
