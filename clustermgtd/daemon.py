@@ -234,6 +234,7 @@ class Daemon:
             if own.events.queue_url is not None:
                 start(receiver.run(), "notices")
             start(slurm.run(), "slurm backend")
+            start(slurm.tell_capabilities(), "slurm capabilities")
             await slurm.check()
             start(boots.run(), "boot reports")
             start(consoles.run(), "consoles")

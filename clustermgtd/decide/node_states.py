@@ -49,6 +49,8 @@ READY and an instance that runs. Then come all cases; states in which the same i
 An instance that carries our tags and that no claim names is not in the tables: it ends after `OrphanGraceSeconds`,
 whatever state a node is in, unless a node that is up or runs a job has its id or address. A static node differs in one
 thing: idle and powered down, without a drain and without a claim, it is powered up.
+
+Which release of Slurm shows and leaves which state is in [facts about Slurm](slurm-facts.md#what-differs-by-release).
 """
 
 _ACTIONS = {

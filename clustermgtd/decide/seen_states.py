@@ -1,7 +1,7 @@
 """The node states that Slurm is known to print, with what each means and what ends it, for people.
 
-Seen on 22.05.8 (docs/reference/slurm-facts.md), or named by users of other releases. What is done about them is not
-said here: that is asked of `decide`.
+Seen on 22.05.8, 24.11.5 or 26.05.5 (docs/reference/slurm-facts.md), or named by users of other releases. What is done
+about them is not said here: that is asked of `decide`.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ AT_REST = (
         _NOTHING,
     ),
     _S("IDLE+CLOUD+POWER_UP+POWERED_DOWN", "a power-up was asked for", "the next power-save pass"),
+    _S("IDLE+CLOUD+POWER_DOWN+POWERED_DOWN", "a power-down was asked for once more", "the next power-save pass"),
     _S("ALLOCATED+CLOUD+POWERED_DOWN", "a job was put here a moment ago", "the next power-save pass"),
     _S("MIXED+CLOUD+POWERED_DOWN", "the same", "the next power-save pass"),
     _S("ALLOCATED+CLOUD+POWERED_DOWN+NOT_RESPONDING", "the same, after RESUME", "the next power-save pass"),
@@ -99,6 +100,13 @@ POWERING_UP = (
     ),
     _S("DOWN+CLOUD+POWERED_DOWN", "ResumeTimeout is over (`down~`)", _NOTHING, Author.SLURM, "ResumeTimeout reached"),
     _S("DOWN+CLOUD+POWERED_DOWN+NOT_RESPONDING", "the same", _NOTHING, Author.SLURM, "ResumeTimeout reached"),
+    _S(
+        "DOWN+CLOUD+POWERED_DOWN",
+        "the same with a reason of before, from 23.02 on",
+        _NOTHING,
+        Author.SLURM,
+        "broken fan : ResumeTimeout reached",
+    ),
     _S("DOWN+CLOUD+POWERED_DOWN", "we set it DOWN before it was resumed", _NOTHING, Author.OURS),
     _S("DOWN+CLOUD+POWERED_DOWN", "an operator set it DOWN", _OPERATOR, Author.OPERATOR),
 )
@@ -122,9 +130,10 @@ UP = (
     _S(
         "IDLE+CLOUD+COMPLETING+POWER_DOWN+NOT_RESPONDING",
         "to be powered down when a dead machine has cleaned up",
-        "SlurmdTimeout on 22.05; elsewhere it was seen to stay",
+        "SlurmdTimeout on 22.05; users of other releases saw it stay",
     ),
     _S("IDLE+CLOUD+POWER_DOWN", "a power-down was asked for (`idle!`)", "the next power-save pass"),
+    _S("IDLE+CLOUD+POWER_DOWN+NOT_RESPONDING", "the same, slurmd does not answer", "the next power-save pass"),
     _S("ALLOCATED+CLOUD+POWER_DOWN", "to be powered down after its job", "the job's end"),
     _S("IDLE+CLOUD+DRAIN+POWER_DOWN", "drained by POWER_DOWN_ASAP", "the next power-save pass"),
     _S("ALLOCATED+CLOUD+POWER_DRAIN", "to be powered down after its job", "the job's end"),
@@ -156,6 +165,8 @@ DOWN = (
     _S("DOWN+CLOUD+DRAIN", "DOWN and drained by an operator", _OPERATOR, Author.OPERATOR),
     _S("DOWN+CLOUD+COMPLETING", "DOWN with a job to clean up", _NOTHING, Author.SLURM),
     _S("DOWN+CLOUD+POWER_DOWN", "DOWN and about to be powered down", "the next power-save pass", Author.OURS),
+    _S("DOWN+CLOUD+POWER_DOWN+NOT_RESPONDING", "the same, from powering up", "the next power-save pass", Author.OURS),
+    _S("DOWN+CLOUD+POWER_DOWN+POWERED_DOWN", "the same, without an instance", "the next power-save pass", Author.OURS),
     _S("DOWN+CLOUD+POWERING_DOWN", "DOWN and being powered down", _SUSPENDED, Author.OURS),
     _S("DOWN+CLOUD+MAINTENANCE+RESERVED", "DOWN in a maintenance reservation", _OPERATOR, Author.OPERATOR),
     _S("ERROR+CLOUD", "base state ERROR, of old releases", _NOTHING),

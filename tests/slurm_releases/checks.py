@@ -26,7 +26,11 @@ CHECKS: Mapping[str, tuple[str, ...]] = {
         f"{_FEATURES}::test_a_node_shows_its_instance_until_it_powers_down",
         f"{_FEATURES}::test_an_update_of_several_nodes_with_one_instance_id_each",
     ),
-    "times of a partition": (f"{_FEATURES}::test_a_partition_has_times_of_its_own",),
+    "times of a partition": (
+        f"{_FEATURES}::test_a_partition_has_times_of_its_own",
+        "tests/contract/slurm/test_idle_nodes.py",
+    ),
+    "capabilities": (f"{_FEATURES}::test_slurm_says_what_it_can_do",),
     "addresses from registration": (f"{_FEATURES}::test_a_node_takes_its_address_from_slurmd_s_registration",),
     "resume file": (f"{_FEATURES}::test_the_resume_file_says_which_job_wants_which_nodes",),
     "reservations": ("tests/contract/slurm/test_reservations.py",),
@@ -66,7 +70,7 @@ def judge(release: str, outcomes: Sequence[Outcome]) -> list[Row]:
         mine = [one for one in outcomes if any(_is_of(one.test, prefix) for prefix in prefixes)]
         ran = [one for one in mine if one.passed is not None]
         failed = [one for one in ran if not one.passed]
-        notes = dict.fromkeys(one.note for one in (failed or mine) if one.note)
+        notes = dict.fromkeys(one.note for one in (failed or ran or mine) if one.note)
         passed = not failed if ran else (None if mine else False)
         counted = f"{len(ran) - len(failed)} of {len(ran)} tests" if ran else ""
         rows.append(Row(release, check, passed, "; ".join(filter(None, [counted, *notes])) or "no test ran"))

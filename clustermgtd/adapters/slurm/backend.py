@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import asdict
 from typing import Protocol
 
 import structlog
@@ -11,10 +12,11 @@ import structlog
 from clustermgtd.adapters.slurm.broker_client import BrokerClient
 from clustermgtd.adapters.slurm.broker_process import BrokerError, Hello, Launch
 from clustermgtd.adapters.slurm.calls import SlurmCalls
+from clustermgtd.adapters.slurm.capabilities import probe
 from clustermgtd.adapters.slurm.command_line import CommandLine, located, slurm_environment
 from clustermgtd.adapters.slurm.preferred_calls import PreferredCalls
 from clustermgtd.adapters.slurm.scheduler import SlurmScheduler
-from clustermgtd.errors import ConfigurationError
+from clustermgtd.errors import ClustermgtdError, ConfigurationError
 from clustermgtd.model.hostlist import fold
 from clustermgtd.model.slurm_backend import BrokerEnd, SlurmBackend
 from clustermgtd.ports.clock import Clock
@@ -47,7 +49,8 @@ class Backend:
         self._said = ""
         bin_dir, conf_file = located(slurm.bin_dir, slurm.conf_file)
         deadline_s = slurm.command_deadline_seconds
-        calls: SlurmCalls = CommandLine(bin_dir, conf_file, deadline_s=deadline_s)
+        self._command_line = CommandLine(bin_dir, conf_file, deadline_s=deadline_s)
+        calls: SlurmCalls = self._command_line
         self._client: BrokerClient | None = None
         if slurm.backend is not BackendChoice.COMMAND_LINE:
             python = slurm.pyslurm_python or sys.executable
@@ -66,6 +69,15 @@ class Backend:
             log.info("slurm_backend", backend=SlurmBackend.COMMAND_LINE)
             return
         await self._client.run()
+
+    async def tell_capabilities(self) -> None:
+        """One log line about what this Slurm can do."""
+        try:
+            found = await probe(self._command_line.ask)
+        except ClustermgtdError as error:
+            log.warning("slurm_capabilities_unknown", error=str(error))
+        else:
+            log.info("slurm_capabilities", **asdict(found))
 
     async def check(self) -> None:
         """Wait until pyslurm was tried, if cluster.yaml demands it.

@@ -63,7 +63,7 @@ class CommandLine:
     async def nodes(self, names: Sequence[NodeName] = ()) -> ParsedNodes:
         """Parsed on a thread."""
         argv = ["-o", "show", "node", hostlist.fold(names)] if names else ["-o", "-a", "show", "nodes"]
-        answer = await self._ask("scontrol", *argv)
+        answer = await self.ask("scontrol", *argv)
         if answer.exit_code and not (names and b"not found" in answer.output):
             raise _incomplete("scontrol", answer)
         return await asyncio.to_thread(parse_nodes, answer.output)
@@ -71,7 +71,7 @@ class CommandLine:
     async def jobs(self, ids: Sequence[JobId] = ()) -> Mapping[JobId, Job]:
         """Parsed on a thread."""
         some = ["-t", "all", "-j", ",".join(map(str, ids))] if ids else []
-        answer = await self._ask("squeue", "-h", "-a", "-r", "-O", JOB_FORMAT, *some)
+        answer = await self.ask("squeue", "-h", "-a", "-r", "-O", JOB_FORMAT, *some)
         if answer.exit_code:
             if ids and INVALID_JOB in answer.errors:
                 return {}
@@ -80,14 +80,14 @@ class CommandLine:
 
     async def partitions(self) -> Mapping[QueueName, PartitionState]:
         """Hidden ones too."""
-        answer = await self._ask("scontrol", "-o", "-a", "show", "partitions")
+        answer = await self.ask("scontrol", "-o", "-a", "show", "partitions")
         if answer.exit_code:
             raise _incomplete("scontrol", answer)
         return parse_partitions(answer.output)
 
     async def reservations(self) -> Mapping[str, Reservation]:
         """All of them."""
-        answer = await self._ask("scontrol", "-o", "show", "reservation")
+        answer = await self.ask("scontrol", "-o", "show", "reservation")
         if reservations.says_none(_said(answer)):
             return {}
         if answer.exit_code:
@@ -142,11 +142,17 @@ class CommandLine:
         await self._run("scontrol", "delete", f"ReservationName={name}")
 
     async def _run(self, program: str, *argv: str) -> None:
-        answer = await self._ask(program, *argv)
+        answer = await self.ask(program, *argv)
         if answer.exit_code:
             raise complaint(program, answer.exit_code, _said(answer))
 
-    async def _ask(self, program: str, *argv: str) -> Answer:
+    async def ask(self, program: str, *argv: str) -> Answer:
+        """What one program answers, whatever its exit code.
+
+        Raises:
+            ConfigurationError: there is no such program, or it may not be run.
+            IncompleteObservationError: it did not end in time; of a change, TransientError.
+        """
         try:
             return await run_program(
                 [str(self._bin_dir / program), *argv],

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from clustermgtd.adapters.slurm.command_line import CommandLineScheduler
+from clustermgtd.adapters.slurm.capabilities import probe as probe_capabilities
+from clustermgtd.adapters.slurm.command_line import CommandLine, CommandLineScheduler
 from clustermgtd.lab.slurm import SlurmCommandError
-from clustermgtd.lab.slurm_files import find_program
+from clustermgtd.lab.slurm_files import find_program, slurm_release
 from clustermgtd.model.ids import NodeName
 from clustermgtd.model.node import Node
 from clustermgtd.node.slurmd import probe
@@ -134,5 +135,18 @@ def test_the_resume_file_says_which_job_wants_which_nodes(slurm_folder: Path, re
         assert note == ""
         assert [(one["job_id"], one["nodes_resume"]) for one in jobs] == [(job, "n[1-2]")]
         record_property("note", f"keys of a job: {', '.join(sorted(json.loads(copy.read_text())['jobs'][0]))}")
+
+    play(slurm_folder, story)
+
+
+def test_slurm_says_what_it_can_do(slurm_folder: Path, record_property: Tell) -> None:
+    async def story(stand: Stand) -> None:
+        calls = CommandLine(Path(find_program("scontrol")).parent, stand.slurm.control.paths.conf)
+        found = await probe_capabilities(calls.ask)
+        assert found.release.startswith("{}.{:02}.".format(*slurm_release()))
+        assert found.has_instance_ids == probe(find_program("slurmd")).takes_instance
+        assert found.has_partition_times
+        assert not found.has_accounting
+        record_property("note", str(found))
 
     play(slurm_folder, story)

@@ -25,6 +25,11 @@ def test_one_failure_fails_it_and_the_note_says_which() -> None:
     assert row(outcomes) == Row("24.11.5", "reservations", False, "1 of 2 tests; test_b: no")
 
 
+def test_tests_that_were_skipped_do_not_speak_for_a_check_of_which_others_ran() -> None:
+    outcomes = [Outcome(f"{_RESERVATIONS}::test_a", True), Outcome(f"{_RESERVATIONS}::test_b", None, "no pyslurm")]
+    assert row(outcomes) == Row("24.11.5", "reservations", True, "1 of 1 tests")
+
+
 def test_a_check_that_was_skipped_is_neither_and_one_that_never_ran_has_failed() -> None:
     assert row([Outcome(f"{_RESERVATIONS}::test_a", None, "no InstanceId here")]).passed is None
     assert row([]) == Row("24.11.5", "reservations", False, "no test ran")
