@@ -155,3 +155,20 @@ def test_pyslurm_that_is_demanded_may_wait_for_slurmctld(site: Site) -> None:
         await asked_by(backend, "by-pyslurm")
 
     assert [line["backend"] for line in play(backend, story)] == ["command-line", "pyslurm"]
+
+
+def test_what_slurm_can_do_is_logged_or_that_it_did_not_say(site: Site) -> None:
+    backend = site.backend(BackendChoice.COMMAND_LINE)
+    with structlog.testing.capture_logs() as logged:
+        asyncio.run(backend.tell_capabilities())
+        site.program(
+            "scontrol",
+            "#!/bin/sh\ncase $* in *config) echo 'AccountingStorageType = (null)'; echo 'SLURM_VERSION = 24.11.5';;\n"
+            "update*) echo 'slurm_update error: Invalid node name specified' >&2; exit 1;;\n"
+            "*) echo 'PartitionName=q1 SuspendTime=60';; esac\n",
+        )
+        asyncio.run(backend.tell_capabilities())
+    unknown, known = logged
+    assert (unknown["event"], known["event"]) == ("slurm_capabilities_unknown", "slurm_capabilities")
+    assert "SLURM_VERSION" in unknown["error"]
+    assert (known["release"], known["has_instance_ids"], known["has_accounting"]) == ("24.11.5", True, False)
