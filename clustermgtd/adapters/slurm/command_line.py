@@ -106,7 +106,7 @@ class CommandLine:
 
     async def admin_comment(self, job: JobId) -> str | None:
         """`scontrol show job`; squeue of 22.05 prints none."""
-        answer = await self._ask("scontrol", "-o", "show", "job", str(job))
+        answer = await self.ask("scontrol", "-o", "show", "job", str(job))
         if answer.exit_code:
             if INVALID_JOB in _said(answer):
                 return None
