@@ -99,7 +99,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     blocks = Blocks.of(snapshot, policy, events.kept)
     handled = nodes_of([*gangs.released, *blocks.power_down, *leaving, *node_help])
     cancelled, stops = stop_nodes(fleet, snapshot, policy, handled=handled)
-    warm = warmth(launches, snapshot, launchable, availability, _nodes_in(hold))
+    warm = warmth(launches, snapshot, launchable, availability, _nodes_in(hold), handled)
     idle = idling(snapshot, policy, handled | spared | ill.kept | ill.spared | warm.kept)
     power_up = blocks.power_up(static_power_up(launches, snapshot, launchable, availability))
     warm_up = blocks.power_up(warm.power_up)

@@ -52,16 +52,18 @@ def warmth(
     policy: Policy,
     availability: Availability,
     taken: Collection[NodeName] = (),
+    leaving: Collection[NodeName] = (),
 ) -> Warmth:
     """Nodes to power up, and idle ones to keep.
 
     No more are powered up than EC2 may have. One that did not come is asked for again no sooner than
-    `policy.static_retry_s` after the last time, whichever node stands in for it. Nodes in `taken` are not powered up.
+    `policy.static_retry_s` after the last time, whichever node stands in for it. Nodes in `taken` are not powered up,
+    and those that are `leaving` by the same plan are of no use any more.
     """
     if not policy.warm:
         return Warmth()
-    statuses = warm_statuses(policy.warm, policy.nodes, snapshot)
-    nodes = _sorted_out(policy.nodes, policy.warm, snapshot)
+    statuses = warm_statuses(policy.warm, policy.nodes, snapshot, leaving)
+    nodes = _sorted_out(policy.nodes, policy.warm, snapshot, leaving)
     unavailable = {*claimed(launches), *taken}
     due: list[NodeName] = []
     for status in statuses:
@@ -90,6 +92,7 @@ def warm_statuses(
     warm: Mapping[ComputeResourceKey, tuple[WarmNodes, ...]],
     placed: Mapping[NodeName, PlacedNode],
     snapshot: Snapshot,
+    leaving: Collection[NodeName] = (),
 ) -> tuple[WarmStatus, ...]:
     """What schedules want of each compute resource that any names, and what is there; without costs.
 
@@ -97,7 +100,7 @@ def warm_statuses(
     numbers, because Slurm gives these to the next jobs. Nodes that power up count only when they are there: an idle
     one is not let go for one that may not come.
     """
-    nodes = _sorted_out(placed, warm, snapshot)
+    nodes = _sorted_out(placed, warm, snapshot, leaving)
     present = {place.key for place in placed.values()}
     statuses: list[WarmStatus] = []
     for key in sorted(warm, key=lambda key: (key.queue, key.name)):
@@ -122,7 +125,10 @@ def _time(schedule: ScheduleName, snapshot: Snapshot) -> ScheduleTime:
 
 
 def _sorted_out(
-    placed: Mapping[NodeName, PlacedNode], keys: Iterable[ComputeResourceKey], snapshot: Snapshot
+    placed: Mapping[NodeName, PlacedNode],
+    keys: Iterable[ComputeResourceKey],
+    snapshot: Snapshot,
+    leaving: Collection[NodeName],
 ) -> dict[ComputeResourceKey, _Nodes]:
     found = {key: _Nodes() for key in keys}
     held = _held(snapshot.jobs.values())
@@ -134,7 +140,7 @@ def _sorted_out(
         of = found[key]
         for name in sorted(names, key=lambda name: (len(name), name)):
             node, is_static = snapshot.nodes[name], placed[name].is_static
-            if _is_of_use(node):
+            if _is_of_use(node) and name not in leaving:
                 if is_static or node.is_running_job or name in held:
                     of.busy += 1
                 else:

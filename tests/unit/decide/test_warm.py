@@ -72,6 +72,14 @@ def kept(warm: Warmth) -> list[int]:
     return sorted(int(name.rpartition("-")[2]) for name in warm.kept)
 
 
+def test_a_node_that_leaves_by_the_same_plan_is_no_reason_to_let_another_go() -> None:
+    claims = [a_claim(n, ClaimState.READY, instance=f"i-{i}") for i, n in enumerate(dynamic(10)[:3], 1)]
+    instances = [an_instance("i-1", "terminated"), an_instance("i-2"), an_instance("i-3")]
+    snapshot = cluster(UP, UP, UP, launches=[a_launch(*claims)], instances=instances)
+    down = [action for action in decide(snapshot, wanting(2)).actions if isinstance(action, PowerDownNodes)]
+    assert down == []
+
+
 def test_while_a_schedule_is_active_missing_nodes_are_powered_up() -> None:
     warm = found(cluster(), wanting(3))
     assert powered_up(warm) == [1, 2, 3]
