@@ -9,12 +9,13 @@ import pytest
 from clustermgtd.decide.offerings import Availability
 from clustermgtd.decide.plan import decide
 from clustermgtd.decide.warm import Warmth, warmth
-from clustermgtd.model.action import PowerDownNodes, PowerUpNodes, Reason
+from clustermgtd.model.action import DrainNodes, PowerDownNodes, PowerUpNodes, Reason
 from clustermgtd.model.claim import ClaimState, Launch
 from clustermgtd.model.failure import FailureKind
 from clustermgtd.model.fleet_status import CLUSTER, FleetRecord, FleetStatus, ScopeStatus
-from clustermgtd.model.ids import InstanceType, NodeName
+from clustermgtd.model.ids import InstanceId, InstanceType, NodeName
 from clustermgtd.model.node import Node
+from clustermgtd.model.node_report import HealthTrouble, NodeReport
 from clustermgtd.model.offering import Market
 from clustermgtd.model.offering_memory import Ban, BanScope, OfferingMemory
 from clustermgtd.model.policy import Policy
@@ -78,6 +79,26 @@ def test_a_node_that_leaves_by_the_same_plan_is_no_reason_to_let_another_go() ->
     snapshot = cluster(UP, UP, UP, launches=[a_launch(*claims)], instances=instances)
     down = [action for action in decide(snapshot, wanting(2)).actions if isinstance(action, PowerDownNodes)]
     assert down == []
+
+
+def test_nor_is_one_that_drains_by_it() -> None:
+    nodes = [replace(a_node(n, s), last_busy_at=NOW - LONG_S) for n, s in zip(dynamic(2), (RUNNING, UP), strict=True)]
+    claims = [a_claim(n, ClaimState.READY, instance=f"i-{i}") for i, n in enumerate(dynamic(2), 1)]
+    snapshot = replace(
+        a_snapshot(
+            nodes=nodes,
+            jobs=[a_job(7, dynamic(2)[:1], "RUNNING")],
+            launches=[a_launch(*claims)],
+            instances=[an_instance("i-1"), an_instance("i-2")],
+        ),
+        schedules=OPEN,
+    )
+    report = NodeReport(InstanceId("i-1"), health=HealthTrouble(NOW - LONG_S, 1, "no GPU"))
+    ill = replace(snapshot, node_reports={report.instance: report}, node_reports_at=NOW)
+    policy = replace(wanting(1), nodes={n: p for n, p in wanting(1).nodes.items() if n in dynamic(2)})
+    assert [type(a) for a in decide(ill, policy).actions if a.reason in (Reason.HEALTH_CHECK, Reason.IDLE)] == [
+        DrainNodes
+    ]
 
 
 def test_while_a_schedule_is_active_missing_nodes_are_powered_up() -> None:
