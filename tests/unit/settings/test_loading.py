@@ -66,6 +66,7 @@ def test_there_are_examples() -> None:
         "clustermgtd.yaml",
         "minimal.yaml",
         "parallelcluster.yaml",
+        "warm-nodes.yaml",
     ]
 
 
