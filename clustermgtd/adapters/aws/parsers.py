@@ -13,12 +13,19 @@ from clustermgtd.adapters.aws.describe_instances import KnownInstances, read_pag
 
 
 class ParserFactory(AioResponseParserFactory):  # type: ignore[misc]
-    """Makes the parsers below for their protocols and botocore's for all others."""
+    """Makes the parsers below for their protocols and botocore's for all others.
+
+    A client asks for a parser with every call, so what is known from call to call is the factory's.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known = KnownInstances()
 
     def create_parser(self, protocol_name: str) -> Any:
         match protocol_name:
             case "ec2":
-                return LeanEc2Parser(**self._defaults)
+                return LeanEc2Parser(self._known, **self._defaults)
             case "json":
                 return StrictJsonParser(**self._defaults)
             case _:
@@ -28,9 +35,9 @@ class ParserFactory(AioResponseParserFactory):  # type: ignore[misc]
 class LeanEc2Parser(AioEC2QueryParser):  # type: ignore[misc]
     """DescribeInstances replies hold `Instance` values and `NextToken`, and are read without blocking for long."""
 
-    def __init__(self, *defaults: Any, **named_defaults: Any) -> None:
-        super().__init__(*defaults, **named_defaults)
-        self._known = KnownInstances()
+    def __init__(self, known: KnownInstances, **defaults: Any) -> None:
+        super().__init__(**defaults)
+        self._known = known
 
     async def _do_parse(self, response: Any, shape: Any) -> Any:
         if shape is None or shape.name != "DescribeInstancesResult":

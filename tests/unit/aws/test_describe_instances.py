@@ -141,3 +141,11 @@ def test_the_memory_of_texts_is_bounded() -> None:
     for start in range(0, 200, 10):
         read(a_page(*(an_instance(number) for number in range(start, start + 10))), known)
         assert 0 < len(known) <= 16
+
+
+def test_what_is_known_outlives_the_parser_because_clients_make_one_for_every_call() -> None:
+    factory = ParserFactory()
+    reply = {"status_code": 200, "headers": {}, "body": a_page(*(an_instance(number) for number in range(10)))}
+    first, second = (asyncio.run(factory.create_parser("ec2").parse(reply, SHAPE))["Instances"] for _ in range(2))
+    known = by_id(first)
+    assert sum(known[instance.id] is instance for instance in second) == 9
