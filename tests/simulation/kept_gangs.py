@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from clustermgtd.model.action import Reason, SetNodesDown
 from clustermgtd.model.claim import BACKED, ClaimState, Launch, NodeClaim
 from clustermgtd.model.failure import RETRIED, FailureKind
 from clustermgtd.model.gang import GangOrder, GangPolicy
-from clustermgtd.model.ids import InstanceId, JobId, NodeName
+from clustermgtd.model.ids import InstanceId, JobId, LaunchToken, NodeName
 from clustermgtd.model.offering import Offering
 from clustermgtd.model.policy import Policy
 from tests.simulation.bad_boots import is_protected
@@ -74,6 +75,7 @@ class Watch:
             if _is_refused(claims.get(name))
         }
         waiting = _waiting_jobs(world, counts_unstored=True)
+        believed = _open_claims(world.daemon.launches) if world.daemon else {}  # a stored reply may be unknown to it
         for job in _kept_jobs(world):
             key = (job.id, job.restarts)
             if job not in waiting and key not in self.short_at:
@@ -83,7 +85,8 @@ class Watch:
                 for name in job.nodes
             )
             is_short = key in self.short_at or lacks
-            if is_short and not all(_is_backed(claims.get(name)) for name in job.nodes):
+            is_complete = all(_is_backed(claims.get(name)) and _is_backed(believed.get(name)) for name in job.nodes)
+            if is_short and not is_complete:
                 seen[key] = self.short_at.get(key, self.decided_at)
         self.short_at = seen
 
@@ -162,9 +165,11 @@ def _is_top_up(claimed: tuple[Launch, NodeClaim]) -> bool:
 
 
 def _claims(world: World) -> dict[NodeName, tuple[Launch, NodeClaim]]:
-    return {
-        claim.node: (launch, claim) for launch in world.table.items.values() for claim in launch.claims if claim.is_open
-    }
+    return _open_claims(world.table.items)
+
+
+def _open_claims(launches: Mapping[LaunchToken, Launch]) -> dict[NodeName, tuple[Launch, NodeClaim]]:
+    return {claim.node: (launch, claim) for launch in launches.values() for claim in launch.claims if claim.is_open}
 
 
 def _waiting_jobs(world: World, *, counts_unstored: bool = False) -> list[SimJob]:
