@@ -75,6 +75,7 @@ class Watch:
             if _is_refused(claims.get(name))
         }
         waiting = _waiting_jobs(world, counts_unstored=True)
+        live = world.cloud.live()  # what died meanwhile did not make the job complete
         believed = _open_claims(world.daemon.launches) if world.daemon else {}  # a stored reply may be unknown to it
         for job in _kept_jobs(world):
             key = (job.id, job.restarts)
@@ -85,7 +86,10 @@ class Watch:
                 for name in job.nodes
             )
             is_short = key in self.short_at or lacks
-            is_complete = all(_is_backed(claims.get(name)) and _is_backed(believed.get(name)) for name in job.nodes)
+            is_complete = all(
+                _is_backed(claims.get(name)) and _is_backed(believed.get(name)) and claims[name][1].instance in live
+                for name in job.nodes
+            )
             if is_short and not is_complete:
                 seen[key] = self.short_at.get(key, self.decided_at)
         self.short_at = seen
