@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from clustermgtd.adapters.slurm import reservations
@@ -21,7 +21,6 @@ from clustermgtd.adapters.slurm.parsing import (
     parse_partitions,
 )
 from clustermgtd.adapters.slurm.program import Answer, run_program
-from clustermgtd.adapters.slurm.scheduler import SlurmScheduler
 from clustermgtd.errors import ClustermgtdError, ConfigurationError, IncompleteObservationError, TransientError
 from clustermgtd.model import hostlist
 from clustermgtd.model.ids import JobId, NodeName, QueueName
@@ -164,22 +163,6 @@ class CommandLine:
             if argv[0] in ("create", "delete", "update"):
                 raise
             raise IncompleteObservationError(str(error)) from error
-
-
-class CommandLineScheduler(SlurmScheduler):
-    """The `Scheduler` port by the command line alone."""
-
-    def __init__(
-        self,
-        bin_dir: Path,
-        conf_file: Path,
-        *,
-        deadline_s: float = 20.0,
-        environment: Mapping[str, str] | None = None,
-        report_unreadable: Callable[[Sequence[NodeName]], None] | None = None,
-    ) -> None:
-        calls = CommandLine(bin_dir, conf_file, deadline_s=deadline_s, environment=environment)
-        super().__init__(calls, report_unreadable=report_unreadable or (lambda _: None))
 
 
 def slurm_environment(base: Mapping[str, str], conf_file: Path) -> dict[str, str]:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import resume_suspend
-from clustermgtd.adapters.slurm.command_line import CommandLineScheduler
+from clustermgtd.adapters.slurm.command_line import CommandLine
+from clustermgtd.adapters.slurm.scheduler import SlurmScheduler
 from clustermgtd.adapters.system.loop_clock import LoopClock
 from clustermgtd.intake.hooks import HookServer, HookServerSettings
 from clustermgtd.lab.slurm_files import find_program
@@ -40,7 +41,8 @@ class Site:
         self.sink = FakeSink()
         self.observer = RecordingObserver()
         bin_dir = Path(find_program("scontrol")).parent
-        self.gate = StartGate(CommandLineScheduler(bin_dir, slurm.control.paths.conf), LoopClock(), 10, 600.0, 0.2)
+        scheduler = SlurmScheduler(CommandLine(bin_dir, slurm.control.paths.conf))
+        self.gate = StartGate(scheduler, LoopClock(), 10, 600.0, 0.2)
 
     @asynccontextmanager
     async def daemon(self) -> AsyncIterator[None]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from clustermgtd.adapters.slurm.command_line import CommandLineScheduler
+from clustermgtd.adapters.slurm.command_line import CommandLine
+from clustermgtd.adapters.slurm.scheduler import SlurmScheduler
 from clustermgtd.lab.slurm_files import find_program
 from clustermgtd.model.ids import NodeName
 from clustermgtd.model.node import Node, NodeBase, NodeFlag
@@ -35,9 +36,7 @@ class Stand:
     def __init__(self, slurm: RealSlurm) -> None:
         self.slurm = slurm
         self.run = slurm.control.run
-        self.scheduler = CommandLineScheduler(
-            Path(find_program("scontrol")).parent, slurm.control.paths.conf, deadline_s=20
-        )
+        self.scheduler = SlurmScheduler(CommandLine(Path(find_program("scontrol")).parent, slurm.control.paths.conf))
 
     async def node(self, name: str) -> Node:
         return (await self.scheduler.some_nodes([NodeName(name)]))[NodeName(name)]

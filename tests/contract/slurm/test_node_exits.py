@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from clustermgtd.adapters.slurm.command_line import CommandLineScheduler
+from clustermgtd.adapters.slurm.command_line import CommandLine
+from clustermgtd.adapters.slurm.scheduler import SlurmScheduler
 from clustermgtd.lab.slurm import SlurmCommandError
 from clustermgtd.lab.slurm_files import find_program, slurm_release
 from clustermgtd.model.ids import NodeName
@@ -57,9 +58,7 @@ class Stand:
 
     def __init__(self, slurm: RealSlurm) -> None:
         self.slurm = slurm
-        self.scheduler = CommandLineScheduler(
-            Path(find_program("scontrol")).parent, slurm.control.paths.conf, deadline_s=20
-        )
+        self.scheduler = SlurmScheduler(CommandLine(Path(find_program("scontrol")).parent, slurm.control.paths.conf))
         self._free = [f"n{number}" for number in range(1, 61)]
         self.groups: dict[str, list[str]] = {}
 

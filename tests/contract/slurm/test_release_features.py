@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from clustermgtd.adapters.slurm.capabilities import probe as probe_capabilities
-from clustermgtd.adapters.slurm.command_line import CommandLine, CommandLineScheduler
+from clustermgtd.adapters.slurm.command_line import CommandLine
+from clustermgtd.adapters.slurm.scheduler import SlurmScheduler
 from clustermgtd.lab.slurm import SlurmCommandError
 from clustermgtd.lab.slurm_files import find_program, slurm_release
 from clustermgtd.model.ids import NodeName
@@ -37,7 +38,7 @@ class Stand:
 
     def __init__(self, slurm: RealSlurm) -> None:
         self.slurm = slurm
-        self._scheduler = CommandLineScheduler(Path(find_program("scontrol")).parent, slurm.control.paths.conf)
+        self._scheduler = SlurmScheduler(CommandLine(Path(find_program("scontrol")).parent, slurm.control.paths.conf))
 
     async def node(self, name: str) -> Node:
         return (await self._scheduler.some_nodes([NodeName(name)]))[NodeName(name)]

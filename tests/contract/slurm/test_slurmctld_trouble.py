@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from clustermgtd.adapters.slurm.command_line import CommandLineScheduler
+from clustermgtd.adapters.slurm.command_line import CommandLine
+from clustermgtd.adapters.slurm.scheduler import SlurmScheduler
 from clustermgtd.errors import ConfigurationError, IncompleteObservationError, TransientError
 from clustermgtd.lab.processes import Processes, ProcessRecord, is_running, start_time
 from clustermgtd.lab.slurm import SlurmCommandError, SlurmControl
@@ -25,12 +26,12 @@ pytestmark = pytest.mark.slurm
 NODE = NodeName("q1-dy-c5-1")
 
 
-def impatient(slurm: RealSlurm) -> CommandLineScheduler:
+def impatient(slurm: RealSlurm) -> SlurmScheduler:
     bin_dir = Path(find_program("scontrol")).parent
-    return CommandLineScheduler(bin_dir, slurm.control.paths.conf, deadline_s=1.5)
+    return SlurmScheduler(CommandLine(bin_dir, slurm.control.paths.conf, deadline_s=1.5))
 
 
-async def nothing_works(scheduler: CommandLineScheduler) -> None:
+async def nothing_works(scheduler: SlurmScheduler) -> None:
     with pytest.raises(IncompleteObservationError):
         await scheduler.view()
     with pytest.raises(IncompleteObservationError):

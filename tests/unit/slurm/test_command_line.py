@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from clustermgtd.adapters.slurm.command_line import CommandLineScheduler
+from clustermgtd.adapters.slurm.command_line import CommandLine
+from clustermgtd.adapters.slurm.scheduler import SlurmScheduler
 from clustermgtd.errors import (
     ClustermgtdError,
     ConfigurationError,
@@ -42,10 +43,9 @@ class Programs:
         path = self.folder / f"{name}.calls"
         return path.read_text().splitlines() if path.exists() else []
 
-    def scheduler(
-        self, *, deadline_s: float = 10.0, **options: Callable[[Sequence[NodeName]], None]
-    ) -> CommandLineScheduler:
-        return CommandLineScheduler(self.folder, self.folder / "slurm.conf", deadline_s=deadline_s, **options)  # type: ignore[arg-type]
+    def scheduler(self, *, deadline_s: float = 10.0, **options: Callable[[Sequence[NodeName]], None]) -> SlurmScheduler:
+        calls = CommandLine(self.folder, self.folder / "slurm.conf", deadline_s=deadline_s)
+        return SlurmScheduler(calls, **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_the_programs_see_a_fixed_environment(tmp_path: Path) -> None:
     programs = Programs(tmp_path)
     programs.are("squeue", f"env > {tmp_path}/env")
     environment = {"PATH": "/usr/bin:/bin", "SQUEUE_FORMAT": "%i", "SLURM_CLUSTERS": "x", "LC_TIME": "de", "HOME": "/h"}
-    scheduler = CommandLineScheduler(tmp_path, Path("/etc/slurm/slurm.conf"), environment=environment)
+    scheduler = SlurmScheduler(CommandLine(tmp_path, Path("/etc/slurm/slurm.conf"), environment=environment))
     asyncio.run(scheduler.view())
     seen = dict(line.partition("=")[::2] for line in (tmp_path / "env").read_text().splitlines())
     seen = {key: seen[key] for key in seen if key not in ("PWD", "OLDPWD", "_", "SHLVL")}
