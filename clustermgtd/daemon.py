@@ -209,7 +209,11 @@ class Daemon:
         self._refreshers = self._background_reads(prices, quotas, subnets, watch, receiver, blocks)
 
         gate = StartGate(
-            scheduler, self._clock, own.slurm.start_gate.max_waiting, own.slurm.start_gate.deadline_seconds
+            scheduler,
+            self._clock,
+            own.slurm.start_gate.max_waiting,
+            own.slurm.start_gate.deadline_seconds,
+            loop.inbox.wake,
         )
         hooks = HookServer(
             _hook_settings(settings),

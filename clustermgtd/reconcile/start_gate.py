@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -58,11 +58,18 @@ class _Waiter:
 class StartGate:
     """Holds jobs back until their nodes are ready. One poller serves all; it rests while nobody waits.
 
-    `run` must be running for anybody to be let go before the deadline.
+    `run` must be running for anybody to be let go before the deadline. `on_ready` is called when nodes have come up
+    for a job: the loop, which looks less often, is to see them before a short job and a short idle time are over.
     """
 
     def __init__(
-        self, scheduler: Scheduler, clock: Clock, waiting_max: int, deadline_s: float, poll_s: float = 0.5
+        self,
+        scheduler: Scheduler,
+        clock: Clock,
+        waiting_max: int,
+        deadline_s: float,
+        on_ready: Callable[[], None],
+        poll_s: float = 0.5,
     ) -> None:
         assert waiting_max > 0
         assert deadline_s > 0
@@ -71,6 +78,7 @@ class StartGate:
         self._clock = clock
         self._waiting_max = waiting_max
         self._deadline_s = deadline_s
+        self._on_ready = on_ready
         self._poll_s = poll_s
         self._waiters: set[_Waiter] = set()
         self._somebody = asyncio.Event()
@@ -135,6 +143,8 @@ class StartGate:
         jobs = await self._scheduler.some_jobs(sorted({waiter.job_id for waiter in waiters}))
         for waiter in waiters:
             _judge(waiter, nodes, jobs)
+        if any(not waiter.missing for waiter in waiters):
+            self._on_ready()
 
     def _open_all(self, reason: GateReason) -> None:
         for waiter in self._waiters:

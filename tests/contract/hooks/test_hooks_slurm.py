@@ -42,7 +42,7 @@ class Site:
         self.observer = RecordingObserver()
         bin_dir = Path(find_program("scontrol")).parent
         scheduler = SlurmScheduler(CommandLine(bin_dir, slurm.control.paths.conf))
-        self.gate = StartGate(scheduler, LoopClock(), 10, 600.0, 0.2)
+        self.gate = StartGate(scheduler, LoopClock(), 10, 600.0, lambda: None, 0.2)
 
     @asynccontextmanager
     async def daemon(self) -> AsyncIterator[None]:

@@ -48,10 +48,15 @@ class Slurm:
 
 
 def with_gate(
-    slurm: Slurm, story: Callable[[StartGate], Awaitable[None]], *, waiting_max: int = 10, deadline_s: float = 1800.0
+    slurm: Slurm,
+    story: Callable[[StartGate], Awaitable[None]],
+    *,
+    waiting_max: int = 10,
+    deadline_s: float = 1800.0,
+    on_ready: Callable[[], None] = lambda: None,
 ) -> None:
     async def play() -> None:
-        gate = StartGate(slurm, LoopClock(), waiting_max, deadline_s)  # type: ignore[arg-type]
+        gate = StartGate(slurm, LoopClock(), waiting_max, deadline_s, on_ready)  # type: ignore[arg-type]
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(gate.run())
             await story(gate)
@@ -91,6 +96,24 @@ def test_a_job_is_let_go_within_one_poll_of_its_last_node() -> None:
         assert elapsed() <= 40.2 + 0.5
 
     with_gate(slurm, story)
+
+
+def test_the_loop_is_told_of_nodes_that_came_up_and_of_nothing_else() -> None:
+    slurm = Slurm()
+    slurm.add_job(1, dynamic(3))
+    told: list[float] = []
+
+    async def story(gate: StartGate) -> None:
+        waiting = asyncio.create_task(gate.wait(JobId(1), dynamic(3)))
+        assert (await gate.wait(JobId(2), dynamic(3))).reason is GateReason.NOT_CONFIGURING
+        slurm.register(*dynamic(2))
+        await asyncio.sleep(5)
+        assert told == []
+        slurm.register(*dynamic(3))
+        assert (await waiting).reason is GateReason.READY
+        assert told == [elapsed()]
+
+    with_gate(slurm, story, on_ready=lambda: told.append(elapsed()))
 
 
 def test_each_job_waits_for_its_own_nodes() -> None:
@@ -272,7 +295,7 @@ def test_everybody_is_let_go_when_the_gate_stops() -> None:
     slurm.add_job(1, dynamic(3))
 
     async def play() -> None:
-        gate = StartGate(slurm, LoopClock(), 10, 1800.0)  # type: ignore[arg-type]
+        gate = StartGate(slurm, LoopClock(), 10, 1800.0, lambda: None)  # type: ignore[arg-type]
         running = asyncio.create_task(gate.run())
         waiting = asyncio.create_task(gate.wait(JobId(1), dynamic(3)))
         await asyncio.sleep(5)
