@@ -7,8 +7,8 @@ INSTALLED := $(VENV)/.installed
 PIP := $(PY) -m pip --disable-pip-version-check
 SEEDS ?= 1000
 PYTEST_ARGS ?=
-# Processes of `make test`: a test with a real Slurm mostly waits, and each has ports and a folder of its own.
-WORKERS ?= 2
+# Processes of `make test`, on two cores: a test with a real Slurm mostly waits, and each has ports and a folder of its own.
+WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help setup-system demo test test-slurm-releases test-pyslurm lint format sim scenarios bench docs lock clean
