@@ -8,6 +8,7 @@ import re
 import sys
 from pathlib import Path
 
+from clustermgtd.cli import render_cookbook
 from clustermgtd.cli.command import Exit, Help, Subparsers, add_parser
 from clustermgtd.settings import SettingsError, load
 from clustermgtd.settings.slurm_conf import PROGRAMS, SlurmSite, render
@@ -22,6 +23,7 @@ _HELP = Help(
     examples="""\
 examples:
   clustermgtctl render slurm-conf cluster.yaml
+  clustermgtctl render cookbook-variables cluster.yaml --machine head
 
 exit status: 0, 1 if the file is not accepted or cannot be written, 2 for a wrong command line""",
 )
@@ -44,6 +46,7 @@ exit status: 0, 1 if the file is not accepted or cannot be written, 2 for a wron
 
 def register(subparsers: Subparsers) -> None:
     kinds = add_parser(subparsers, _HELP).add_subparsers(title="files", metavar="WHAT", required=True)
+    render_cookbook.register(kinds)
     parser = add_parser(kinds, _SLURM_CONF_HELP)
     parser.add_argument("file", metavar="FILE", help="the cluster.yaml")
     parser.add_argument("--output-file", metavar="PATH", type=Path, help="default: standard output")
