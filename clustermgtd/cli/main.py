@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable, Sequence
 
 from clustermgtd import __version__
-from clustermgtd.cli import check_config, config_schema, fleet, prices, quotas, render, warm
+from clustermgtd.cli import check_config, config_schema, fleet, prices, quotas, render, secret, warm
 from clustermgtd.cli.command import Exit
 
-_SUBCOMMANDS = (check_config, config_schema, fleet, prices, quotas, render, warm)
+_SUBCOMMANDS = (check_config, config_schema, fleet, prices, quotas, render, secret, warm)
 _EPILOG = """\
 examples:
   clustermgtctl check-config cluster.yaml
