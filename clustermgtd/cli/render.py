@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from pathlib import Path
 
-from clustermgtd.cli import render_cookbook
+from clustermgtd.cli import render_cloudformation, render_cookbook
 from clustermgtd.cli.command import Exit, Help, Subparsers, add_parser
+from clustermgtd.cli.output_file import write
 from clustermgtd.settings import SettingsError, load
 from clustermgtd.settings.slurm_conf import PROGRAMS, SlurmSite, render
 
@@ -24,6 +24,7 @@ _HELP = Help(
 examples:
   clustermgtctl render slurm-conf cluster.yaml
   clustermgtctl render cookbook-variables cluster.yaml --machine head
+  clustermgtctl render cloudformation cluster.yaml --format yaml
 
 exit status: 0, 1 if the file is not accepted or cannot be written, 2 for a wrong command line""",
 )
@@ -46,6 +47,7 @@ exit status: 0, 1 if the file is not accepted or cannot be written, 2 for a wron
 
 def register(subparsers: Subparsers) -> None:
     kinds = add_parser(subparsers, _HELP).add_subparsers(title="files", metavar="WHAT", required=True)
+    render_cloudformation.register(kinds)
     render_cookbook.register(kinds)
     parser = add_parser(kinds, _SLURM_CONF_HELP)
     parser.add_argument("file", metavar="FILE", help="the cluster.yaml")
@@ -83,23 +85,4 @@ def _run(arguments: argparse.Namespace) -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return Exit.FAILED
-    if arguments.output_file is None:
-        print(text, end="")
-        return Exit.OK
-    try:
-        _replace(arguments.output_file, text)
-    except OSError as error:
-        print(f"{arguments.output_file}: cannot be written: {error.strerror}", file=sys.stderr)
-        return Exit.FAILED
-    return Exit.OK
-
-
-def _replace(path: Path, text: str) -> None:
-    """slurmctld may read the file at any moment."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    return write(text, arguments.output_file)

@@ -11,6 +11,7 @@ import botocore.session
 import pytest
 
 import clustermgtd
+from clustermgtd.settings.permissions import Policy, text
 
 PACKAGE = Path(clustermgtd.__file__).parent
 REFERENCE = PACKAGE.parent / "docs" / "reference" / "iam.md"
@@ -23,6 +24,11 @@ IMPLIED = {
     "ec2:RunInstances", "ec2:CreateTags", "iam:PassRole", "iam:CreateServiceLinkedRole", "dynamodb:TagResource",
 }  # fmt: skip
 """Actions that EC2 and DynamoDB check for a call of another name."""
+
+
+def test_the_page_shows_the_policies_that_roles_are_made_of() -> None:
+    shown = re.findall(r"```json\n(.*?)```", REFERENCE.read_text(), re.DOTALL)
+    assert shown == [text(policy) for policy in (Policy.DAEMON, Policy.NODE_AGENT, Policy.OPERATOR)]
 
 
 def policies() -> list[dict[str, Any]]:
