@@ -228,7 +228,7 @@ class Daemon:
                     own.metrics.address,
                     own.metrics.port,
                     self._metrics_registry,
-                    lambda: _health(status, own.period_seconds),
+                    lambda: _health(status, self._configured.settings.clustermgtd.period_seconds),
                 )
                 port = server.bind()
                 log.info("metrics_served", address=own.metrics.address, port=port)

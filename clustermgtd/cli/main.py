@@ -8,21 +8,23 @@ import sys
 from collections.abc import Callable, Sequence
 
 from clustermgtd import __version__
-from clustermgtd.cli import check_config, config_schema, fleet, prices, quotas, render, secret, warm
+from clustermgtd.cli import check_config, config_schema, diff_config, fleet, prices, quotas, render, secret, warm
 from clustermgtd.cli.command import Exit
 
-_SUBCOMMANDS = (check_config, config_schema, fleet, prices, quotas, render, secret, warm)
+_SUBCOMMANDS = (check_config, config_schema, diff_config, fleet, prices, quotas, render, secret, warm)
 _EPILOG = """\
 examples:
   clustermgtctl check-config cluster.yaml
   clustermgtctl render slurm-conf cluster.yaml --output-file /etc/slurm/slurm_clustermgtd.conf
+  clustermgtctl diff-config /etc/clustermgtd/cluster.yaml new.yaml
   clustermgtctl config-schema > cluster.schema.json
   clustermgtctl fleet stop --queue q1 --when-idle
   clustermgtctl quotas cluster.yaml
   clustermgtctl prices cluster.yaml --offline
   clustermgtctl warm cluster.yaml
 
-exit status: 0 success, 1 failure (said on standard error), 2 a wrong command line
+exit status: 0 success, 1 failure (said on standard error), 2 a wrong command line;
+diff-config has more of them
 """
 
 

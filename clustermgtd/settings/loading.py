@@ -14,11 +14,11 @@ from clustermgtd.settings.cluster import Settings
 from clustermgtd.settings.document import Document, Location, Place, parse, path_text
 from clustermgtd.settings.problem import Problem, SettingsError
 from clustermgtd.settings.section import FORMS, Finding
+from clustermgtd.settings.shown import shown_text
 from clustermgtd.settings.suggest import key_suggestion, keys_of, nearest, section_at
 
 FILE_SIZE_MAX: Final = 4 * 1024 * 1024
 """Bytes; more is not a configuration."""
-_SHOWN_MAX = 80
 _UNKNOWN = "unknown key"
 
 
@@ -173,7 +173,7 @@ def _at(document: Document, location: Location, message: str, suggestion: str) -
         mark = place.key if message == _UNKNOWN or not exact or place.text is None else place.value
         line, column = mark.line + 1, mark.column + 1
     # what an unknown key holds may be anything, a secret too
-    value = _shown(location, place.text) if place is not None and exact and message != _UNKNOWN else ""
+    value = shown_text(location, place.text) if place is not None and exact and message != _UNKNOWN else ""
     return Problem(path_text(location), message, line, column, value, suggestion)
 
 
@@ -221,20 +221,3 @@ def _suggestion(kind: str, context: Mapping[str, object], place: Place | None) -
     if kind in ("int_type", "float_type", "bool_type") and place.is_quoted:
         return "remove the quotes"
     return ""
-
-
-_SECRET = re.compile(
-    r"secret|passw|token|auth|credential|pass$|^args$|sssd|attributes|customslurmsettings", re.IGNORECASE
-)
-_CREDENTIALS_IN_URL = re.compile(r"//[^/@\s]*@|\?.*$")
-
-
-def _shown(location: Location, text: str | None) -> str:
-    """A value for people: nothing that may be a secret, never more than a line."""
-    if text is None:
-        return ""
-    if any(isinstance(part, str) and _SECRET.search(part) for part in location) and not text.startswith("arn:"):
-        return "<hidden>"
-    shown = _CREDENTIALS_IN_URL.sub("<hidden>", text) if "://" in text else text
-    shown = " ".join(shown.split())
-    return shown if len(shown) <= _SHOWN_MAX else shown[:_SHOWN_MAX] + "..."

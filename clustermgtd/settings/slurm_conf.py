@@ -158,19 +158,27 @@ def _node_keys(
 ) -> dict[str, str]:
     """One line of equal nodes, which may be of any type of any capacity tier."""
     resource, types = pair[1], settings.instance_types_of(*pair)
+    hardware = node_hardware(settings, *pair)
+    features = [kind, *types, resource.name, *(["gpu"] if "Gres" in hardware else [])]
+    return {
+        "NodeName": fold(names),
+        **hardware,
+        "State": "CLOUD",
+        "Weight": str(weight),
+        "Features": ",".join(dict.fromkeys(features)),
+    }
+
+
+def node_hardware(settings: Settings, queue: SlurmQueue, resource: ComputeResource) -> dict[str, str]:
+    """What slurm.conf promises of each node of a compute resource, with the site's own keys."""
     info = _info(settings, resource)
     one_thread = resource.disable_simultaneous_multithreading
-    features = [kind, *types, resource.name, *(["gpu"] if info.gpu_count else [])]
     keys = {
-        "NodeName": fold(names),
         "CPUs": str(info.cores if one_thread else info.v_cpus),
         "Sockets": "1",
         "CoresPerSocket": str(info.cores),
         "ThreadsPerCore": "1" if one_thread else str(info.threads_per_core),
-        "RealMemory": str(_real_memory(settings, resource, types)),
-        "State": "CLOUD",
-        "Weight": str(weight),
-        "Features": ",".join(dict.fromkeys(features)),
+        "RealMemory": str(_real_memory(settings, resource, settings.instance_types_of(queue, resource))),
     }
     if info.gpu_count:
         keys["Gres"] = f"gpu:{info.gpu_name}:{info.gpu_count}"

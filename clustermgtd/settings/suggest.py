@@ -53,7 +53,7 @@ def section_at(location: Location) -> type[Section] | None:
             here = field.annotation
         else:
             here = _inner(here)
-        here = _without_none(here)
+        here = without_none(here)
     return here if isinstance(here, type) and issubclass(here, Section) else None
 
 
@@ -66,7 +66,7 @@ def _sections(path: str, section: type[Section]) -> Iterator[tuple[str, type[Sec
     yield path, section
     for name, field in section.model_fields.items():
         key = field.alias or name
-        inner, suffix = _without_none(field.annotation), ""
+        inner, suffix = without_none(field.annotation), ""
         if get_origin(inner) is tuple:
             inner, suffix = _inner(inner), "[]"
         elif get_origin(inner) is Mapping:
@@ -86,12 +86,12 @@ def _homes() -> dict[str, list[str]]:
     return {key: paths for key, paths in homes.items() if len(paths) <= 2}
 
 
-def _without_none(annotation: Any) -> Any:
+def without_none(annotation: Any) -> Any:
     if get_origin(annotation) is Annotated:
-        return _without_none(get_args(annotation)[0])
+        return without_none(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
         some = [arg for arg in get_args(annotation) if arg is not type(None)]
-        return _without_none(some[0]) if len(some) == 1 else annotation
+        return without_none(some[0]) if len(some) == 1 else annotation
     return annotation
 
 
@@ -102,7 +102,7 @@ def _inner(annotation: Any) -> Any:
         return None
     origin = get_origin(annotation)
     chosen = arguments[0] if origin is tuple else arguments[-1]
-    return _without_none(chosen)
+    return without_none(chosen)
 
 
 __all__ = ["key_suggestion", "keys_of", "nearest", "path_text", "section_at", "sections"]
