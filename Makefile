@@ -66,6 +66,7 @@ docs: $(INSTALLED)  ## Pages that are made from the code
 	@mkdir -p build docs/reference
 	$(PY) -m clustermgtd.telemetry.reference > build/page.md && mv build/page.md docs/reference/metrics.md
 	$(PY) -m clustermgtd.settings.reference > build/page.md && mv build/page.md docs/reference/cluster-yaml.md
+	$(PY) -m clustermgtd.telemetry.dashboards cookbooks/roles/monitoring/files/dashboards
 	$(PY) -m clustermgtd.decide.node_states > build/page.md && mv build/page.md docs/reference/node-states.md
 
 # uv resolves for every platform and Python from 3.11 on at once. It lives in an environment that is thrown away.
