@@ -28,7 +28,7 @@ FAST = {
     "SchedulerParameters": "batch_sched_delay=0,sched_min_interval=0,sched_interval=1",
     "SuspendTime": "600",
     "SuspendTimeout": "1",
-    "ResumeTimeout": "30",
+    "ResumeTimeout": "60",
     "ResumeRate": "0",
     "SuspendRate": "0",
 }
@@ -115,7 +115,7 @@ def slurm_folder() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-async def until(condition: Callable[[], Awaitable[bool]], what: str, *, deadline_s: float = 40.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], what: str, *, deadline_s: float = 120.0) -> None:
     """Poll until it is so; a test that waits in vain says for what."""
     give_up_at = time.monotonic() + deadline_s
     while not await condition():

@@ -163,7 +163,7 @@ def rig(request: pytest.FixtureRequest) -> RigFactory:
     """`async with rig() as slurm:`; node names do not resolve, as on a head node."""
 
     @asynccontextmanager
-    async def start(resume_timeout_s: int = 30) -> AsyncIterator[Rig]:
+    async def start(resume_timeout_s: int = 60) -> AsyncIterator[Rig]:
         if request.param == "fake":
             yield FakeRig(resume_timeout_s)
             return
