@@ -31,6 +31,7 @@ from clustermgtd.adapters.aws.session import AwsSession
 from clustermgtd.adapters.aws.sqs_notice_queue import SqsNoticeQueue
 from clustermgtd.adapters.aws.subnets import AwsSubnets
 from clustermgtd.adapters.slurm.backend import Backend
+from clustermgtd.adapters.slurm.used_backend import UsedBackend
 from clustermgtd.adapters.system import garbage
 from clustermgtd.adapters.system.loop_clock import LoopClock
 from clustermgtd.adapters.system.systemd import Notifier, inherited_sockets
@@ -228,7 +229,7 @@ class Daemon:
                     own.metrics.address,
                     own.metrics.port,
                     self._metrics_registry,
-                    lambda: _health(status, self._configured.settings.clustermgtd.period_seconds),
+                    lambda: _health(status, self._configured.settings.clustermgtd.period_seconds, slurm.used),
                 )
                 port = server.bind()
                 log.info("metrics_served", address=own.metrics.address, port=port)
@@ -379,9 +380,11 @@ async def _configure(session: AwsSession, settings: Settings) -> Configured:
     return Configured(settings, build_policy(settings, templates), groups, Calendar(settings.clustermgtd.schedules))
 
 
-def _health(status: Status, period_s: float) -> Health:
+def _health(status: Status, period_s: float, slurm: UsedBackend) -> Health:
     detail: dict[str, str | float] = {"status": status.text, "last_tick_age_s": round(status.last_success_age_s, 1)}
-    return Health(status.is_healthy(period_s), detail)
+    return Health(
+        status.is_healthy(period_s), detail | {"slurm_backend": slurm.backend, "slurm_backend_why": slurm.why}
+    )
 
 
 def _hook_settings(settings: Settings) -> HookServerSettings:

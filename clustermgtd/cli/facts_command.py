@@ -1,4 +1,4 @@
-"""What subcommands that show AWS's facts about a cluster.yaml have in common: arguments, loading, exit status."""
+"""What subcommands that show facts about a cluster.yaml have in common: arguments, loading, exit status."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Question:
 
     settings: Settings
     online: bool
-    """AWS may be asked."""
+    """AWS or Slurm may be asked."""
     as_json: bool
 
 
@@ -31,10 +31,12 @@ class Answer:
 
 
 def register(subparsers: Subparsers, text: Help, offline: str, answer: Callable[[Question], Answer]) -> None:
-    """A subcommand with `FILE`, `--offline` (`offline` is its help) and `--output`."""
+    """A subcommand with `FILE`, `--offline` (`offline` is its help; none if empty) and `--output`."""
     parser = add_parser(subparsers, text)
     parser.add_argument("file", metavar="FILE", help="the cluster.yaml")
-    parser.add_argument("--offline", action="store_true", help=offline)
+    if offline:
+        parser.add_argument("--offline", action="store_true", help=offline)
+    parser.set_defaults(offline=False)
     parser.add_argument("--output", choices=["table", "json"], default="table", help="default: %(default)s")
 
     def run(arguments: argparse.Namespace) -> int:

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable, Sequence
 
 from clustermgtd import __version__
-from clustermgtd.cli import check_config, config_schema, diff_config, fleet, prices, quotas, render, secret, warm
+from clustermgtd.cli import check_config, config_schema, diff_config, fleet, prices, quotas, render, secret, slurm, warm
 from clustermgtd.cli.command import Exit
 
-_SUBCOMMANDS = (check_config, config_schema, diff_config, fleet, prices, quotas, render, secret, warm)
+_SUBCOMMANDS = (check_config, config_schema, diff_config, fleet, prices, quotas, render, secret, slurm, warm)
 _EPILOG = """\
 examples:
   clustermgtctl check-config cluster.yaml
@@ -21,6 +21,7 @@ examples:
   clustermgtctl fleet stop --queue q1 --when-idle
   clustermgtctl quotas cluster.yaml
   clustermgtctl prices cluster.yaml --offline
+  clustermgtctl slurm cluster.yaml
   clustermgtctl warm cluster.yaml
 
 exit status: 0 success, 1 failure (said on standard error), 2 a wrong command line;

@@ -96,6 +96,14 @@ def test_metrics_and_health_are_served(lab: Lab) -> None:
     assert json.loads(fetched(lab, "/healthz"))["healthy"] is True
 
 
+def test_what_slurm_can_do_and_how_it_is_asked_is_shown(lab: Lab) -> None:
+    config = str(lab.folder.path / "cluster.yaml")
+    found = json.loads(lab.run("clustermgtctl", "slurm", config, "--output", "json"))
+    assert found["slurm"] == {key: events(lab, "slurm_capabilities")[-1][key] for key in found["slurm"]}
+    assert found["daemon"] == found["fits"]
+    assert found["daemon"]["backend"] == events(lab, "slurm_backend")[-1]["backend"]
+
+
 def test_the_boot_of_every_node_is_counted(lab: Lab) -> None:
     job = lab.submit("true", "--partition=ondemand", "--nodes=2")
     lab.wait_for_job(job)

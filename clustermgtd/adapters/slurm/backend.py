@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import asdict
 from typing import Protocol
 
 import structlog
 
 from clustermgtd.adapters.slurm.broker_client import BrokerClient
-from clustermgtd.adapters.slurm.broker_process import BrokerError, Hello, Launch
+from clustermgtd.adapters.slurm.broker_process import BrokerError, Hello
 from clustermgtd.adapters.slurm.calls import SlurmCalls
 from clustermgtd.adapters.slurm.capabilities import probe
-from clustermgtd.adapters.slurm.command_line import CommandLine, located, slurm_environment
+from clustermgtd.adapters.slurm.command_line import CommandLine, located
 from clustermgtd.adapters.slurm.preferred_calls import PreferredCalls
 from clustermgtd.adapters.slurm.scheduler import SlurmScheduler
+from clustermgtd.adapters.slurm.used_backend import AS_WANTED, NOT_TRIED, UsedBackend, broker_launch
 from clustermgtd.errors import ClustermgtdError, ConfigurationError
 from clustermgtd.model.hostlist import fold
 from clustermgtd.model.slurm_backend import BrokerEnd, SlurmBackend
@@ -48,14 +47,14 @@ class Backend:
         self._choice = slurm.backend
         self._said = ""
         bin_dir, conf_file = located(slurm.bin_dir, slurm.conf_file)
-        deadline_s = slurm.command_deadline_seconds
-        self._command_line = CommandLine(bin_dir, conf_file, deadline_s=deadline_s)
+        self._command_line = CommandLine(bin_dir, conf_file, deadline_s=slurm.command_deadline_seconds)
         calls: SlurmCalls = self._command_line
         self._client: BrokerClient | None = None
+        self.used = AS_WANTED
+        """How slurmctld is asked now."""
         if slurm.backend is not BackendChoice.COMMAND_LINE:
-            python = slurm.pyslurm_python or sys.executable
-            launch = Launch(slurm_environment(os.environ, conf_file), deadline_s, python, conf_file)
-            self._client = BrokerClient(launch, clock, self)
+            self.used = NOT_TRIED
+            self._client = BrokerClient(broker_launch(slurm, conf_file), clock, self)
             calls = PreferredCalls(self._client, calls)
         self.scheduler = SlurmScheduler(
             calls,
@@ -96,11 +95,13 @@ class Backend:
     def broker_serves(self, hello: Hello, slurm: str) -> None:
         """One log line whenever the backend changes."""
         self._said = ""
+        self.used = UsedBackend.served(hello, slurm)
         self._metrics.slurm_backend(SlurmBackend.PYSLURM)
         log.info("slurm_backend", backend=SlurmBackend.PYSLURM, pyslurm=hello.release, slurm=slurm)
 
     def broker_ended(self, error: BrokerError, pause_s: float) -> None:
         """One log line for each new reason, however often it is tried."""
+        self.used = UsedBackend.ended(error)
         self._metrics.slurm_backend(SlurmBackend.COMMAND_LINE)
         self._metrics.slurm_broker_ended(error.why)
         if self._said == str(error):
