@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from clustermgtd.settings.cookbook import common, monitoring, slurm
+from clustermgtd.settings.cookbook import common, monitoring, slurm, storage
 from clustermgtd.settings.cookbook.machine import Machine
 
 SECTIONS: Final[tuple[Callable[[Machine], dict[str, object]], ...]] = (
     common.variables,
     monitoring.variables,
     slurm.variables,
+    storage.variables,
 )
 """One function for each part of the cookbooks; no two give the same variable."""
 
