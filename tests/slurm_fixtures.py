@@ -15,7 +15,7 @@ import pytest
 from clustermgtd.lab.leftovers import LAB_MARKER, end_all
 from clustermgtd.lab.processes import die_with_parent, end_process
 from clustermgtd.lab.slurm import SlurmControl
-from clustermgtd.lab.slurm_files import PortReservation, on_loopback
+from clustermgtd.lab.slurm_files import PortReservation, last_lines, on_loopback
 from clustermgtd.model.ids import JobId
 
 NODE_PART = """\
@@ -74,6 +74,11 @@ class RealSlurm:
     def log(self) -> str:
         return self.control.paths.controller_log.read_text(errors="replace")
 
+    def last_words(self) -> str:
+        """The ends of its logs."""
+        logs = sorted(self.control.paths.controller_log.parent.glob("*.log"))
+        return "\n".join(f"{log.name}:\n{last_lines(log)}" for log in logs)
+
     async def close(self) -> None:
         for node in list(self._booted):
             await self.kill(node)
@@ -100,6 +105,9 @@ async def running_slurm(
         try:
             await slurm.control.start()
             yield slurm
+        except AssertionError as error:
+            error.add_note(slurm.last_words())
+            raise
         finally:
             await slurm.close()
 

@@ -38,7 +38,7 @@ WAYS = {
 }
 SETTINGS = {
     "SuspendTimeout": "2",
-    "ResumeTimeout": "8",
+    "ResumeTimeout": "45",
     "SlurmdParameters": "shutdown_on_reboot",
     "RebootProgram": "/bin/true",
 }
