@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from clustermgtd.errors import ClustermgtdError, NotFoundError, TransientError
+from clustermgtd.errors import ClustermgtdError, NotFoundError, PermanentError, TransientError
 from clustermgtd.model.node_report import TEXT_MAX, BootPhase
-from clustermgtd.node import programs
+from clustermgtd.node import programs, shared_storage
 from clustermgtd.node.arguments import AgentArguments
 from clustermgtd.node.dead_man import Limits
 from clustermgtd.node.imds import Identity
@@ -76,6 +76,8 @@ class Surroundings:
     run_program: RunProgram = programs.run
     store_complaint: Callable[[str], str] = instance_store_complaint
     """What is wrong with the instance store that belongs at a folder; empty for nothing."""
+    storage_mounted_at: Callable[[], float | None] = shared_storage.mounted_at
+    """When shared storage was there, epoch seconds; None for none; raises TransientError while some is missing."""
     monotonic: Callable[[], float] = time.monotonic
 
 
@@ -129,7 +131,7 @@ class Agent:
         except _Stopped:
             pass
         except _GaveUp as reason:
-            why = f"giving up after {self._arguments.give_up_s:g} s: {reason}"
+            why = str(reason)
         finally:
             self._closing.set()
             why = self._why_end or why
@@ -150,10 +152,27 @@ class Agent:
         self._log(f"{identity.instance_id} ({identity.instance_type}) is node {node}")
         if complaint := self._surroundings.store_complaint(self._arguments.ephemeral_dir):
             self._log(complaint)
+        self._wait_for_storage()
         features = self._until_known(lambda: self._surroundings.probe_slurmd(self._arguments.slurmd))
         self._watch(record)
         code = self._keeper.run(command_line(self._arguments, features, identity, node), self._pause)
         return code if code >= 0 else 128 - code
+
+    def _wait_for_storage(self) -> None:
+        around = self._surroundings
+        deadline = around.monotonic() + shared_storage.GIVE_UP_S
+
+        def mounted_in_time() -> float | None:
+            try:
+                return around.storage_mounted_at()
+            except TransientError as error:
+                if around.monotonic() < deadline:
+                    raise
+                raise PermanentError(f"not mounted after {shared_storage.GIVE_UP_S:g} s: {error}") from error
+
+        mounted_at = self._until_known(mounted_in_time)
+        if mounted_at is not None:
+            self._reporter.note(shared_storage.PHASE, at=mounted_at)
 
     def _watch(self, record: Record) -> None:
         """Start the threads. They are daemons: nothing waits for them when the agent ends."""
@@ -201,7 +220,7 @@ class Agent:
             except (NotFoundError, TransientError) as error:
                 why = str(error)
             except ClustermgtdError as error:
-                raise _GaveUp(str(error)) from error
+                raise _GaveUp(f"giving up: {error}") from error
             if why != said:
                 self._log(f"waiting: {why}")
                 said = why
@@ -213,7 +232,7 @@ class Agent:
         if not self._keeper.is_settled:
             left_s = self._deadline - self._surroundings.monotonic()
             if left_s <= 0:
-                raise _GaveUp(why)
+                raise _GaveUp(f"giving up after {self._arguments.give_up_s:g} s: {why}")
             seconds = min(seconds, left_s)
         try:
             self._stops.get(timeout=seconds)

@@ -11,7 +11,7 @@ from typing import Any
 
 from clustermgtd.errors import TransientError
 from clustermgtd.model.ids import InstanceId, NodeName
-from clustermgtd.model.node_report import BootPhase, NodeReport
+from clustermgtd.model.node_report import NodeReport
 from clustermgtd.node.imds import Identity
 from clustermgtd.node.record import Record
 
@@ -38,10 +38,10 @@ class Reporter:
         """As it is now."""
         return self._report
 
-    def note(self, phase: BootPhase, node: str = "") -> None:
-        """Remember that `phase` is done now, the first time that it is."""
+    def note(self, phase: str, node: str = "", at: float | None = None) -> None:
+        """Remember that `phase`, a BootPhase or another step, is done now or was at `at`, the first time that it is."""
         with self._changed:
-            at = self._report.phases.get(phase, self.now())
+            at = self._report.phases.get(phase, self.now() if at is None else at)
             self._put(phases={**self._report.phases, phase: at}, node=NodeName(node) if node else self._report.node)
 
     def update(self, **changes: Any) -> None:

@@ -119,6 +119,7 @@ class Machine:
     regions: list[str] = field(default_factory=list)
     clock: Callable[[], float] = lambda: 0.0
     store_complaint: Callable[[str], str] = lambda _: ""
+    storage_mounted_at: Callable[[], float | None] = lambda: None
     processes: FakeProcesses = field(default_factory=FakeProcesses)
 
     def open_record(self, region: str) -> FakeRecord:
@@ -146,6 +147,7 @@ class Machine:
                 run=self.power_offs.append,
                 processes=self.processes,
                 store_complaint=self.store_complaint,
+                storage_mounted_at=self.storage_mounted_at,
                 monotonic=self.clock,
             ),
         )
@@ -225,6 +227,41 @@ def test_an_instance_without_a_record_gives_up_and_says_why(tmp_path: Path) -> N
     assert machine.power_offs == [["poweroff", "--now"]]
     assert console.read_text().endswith("this instance ends itself: giving up after 15 s: no record of i-1\n")
     assert machine.record.reports[-1].ended == "giving up after 15 s: no record of i-1"
+
+
+def test_slurmd_waits_for_shared_storage_and_the_report_says_when_it_was_there() -> None:
+    troubles = [TransientError("shared (Efs at /shared): not mounted yet")]
+
+    def mounted_at() -> float:
+        if troubles:
+            raise troubles.pop()
+        return 12.5
+
+    machine = Machine(storage_mounted_at=mounted_at)
+    machine.record.may_report.set()
+    assert machine.agent().run() == 0
+    phases = machine.record.reports[-1].phases
+    assert list(phases) == ["agent-started", "identity-known", "node-known", "storage-mounted", "slurmd-started"]
+    assert phases["storage-mounted"] == 12.5
+
+
+def test_an_instance_whose_storage_stays_away_gives_up_and_names_it() -> None:
+    def mounted_at() -> float:
+        raise TransientError("Shared storage data (Efs fs-1 at /data): mount.nfs4: access denied by server")
+
+    class Hours(Clock):
+        def __call__(self) -> float:
+            self.at += 50.0
+            return self.at
+
+    machine = Machine(storage_mounted_at=mounted_at, clock=Hours())
+    machine.record.may_report.set()
+    assert machine.agent(give_up_s=600.0).run() == EXIT_GAVE_UP
+    assert machine.commands == []
+    assert machine.record.reports[-1].ended == (
+        "giving up: not mounted after 180 s: Shared storage data (Efs fs-1 at /data): "
+        "mount.nfs4: access denied by server"
+    )
 
 
 def test_without_a_power_off_command_the_exit_code_says_it() -> None:

@@ -1,0 +1,88 @@
+"""The node's shared storage, as systemd mounts it: is all of it there, and what is wrong with what is not?
+
+`clustermgtd-storage.target`, which the cookbooks make, requires one mount unit for each file system; its description
+says name, kind, id and folder in the words of cluster.yaml.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from clustermgtd.errors import TransientError
+
+TARGET = "clustermgtd-storage.target"
+PHASE = "storage-mounted"
+"""Of the boot, next to those of `BootPhase`; its time is the last mount's, which may be before the agent's start."""
+GIVE_UP_S = 180.0
+"""So long mounts are tried again: less than the daemon waits for slurmd, so that the reason is told."""
+_COMMAND_S = 20.0
+_LINES = 2
+_PROPERTIES = "Id,Description,ActiveState,Result,ConditionResult,ActiveEnterTimestampMonotonic"
+
+Run = Callable[[Sequence[str]], str]
+"""Standard output of a command; raises OSError or subprocess.SubprocessError."""
+
+
+def run(command: Sequence[str]) -> str:
+    """Run systemd's tools."""
+    return subprocess.run(command, capture_output=True, text=True, timeout=_COMMAND_S, check=True).stdout
+
+
+def is_systemd_running(folder: Path = Path("/run/systemd/system")) -> bool:
+    """As sd_booted(3) finds it out."""
+    return folder.is_dir()
+
+
+def mounted_at(
+    run: Run = run,
+    has_systemd: Callable[[], bool] = is_systemd_running,
+    now: Callable[[], float] = time.time,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> float | None:
+    """When the last file system was mounted, epoch seconds; None if the node has none to mount.
+
+    What has failed is begun to be mounted anew before the error is raised.
+
+    Raises:
+        TransientError: something is not mounted; the message names each such file system, with mount's last words.
+    """
+    if not has_systemd():
+        return None
+    try:
+        [target] = _units(run(["systemctl", "show", "--property=Requires,LoadState", TARGET]))
+        names = [name for name in target.get("Requires", "").split() if name.endswith(".mount")]
+        if target.get("LoadState") != "loaded" or not names:
+            return None
+        units = _units(run(["systemctl", "show", f"--property={_PROPERTIES}", "--", *names]))
+        missing = [unit for unit in units if unit["ActiveState"] != "active" and not _is_skipped(unit)]
+        if missing:
+            why = "; ".join(_complaint(unit, run) for unit in missing)
+            run(["systemctl", "start", "--no-block", TARGET])
+            raise TransientError(why)
+    except (OSError, subprocess.SubprocessError, KeyError) as error:
+        raise TransientError(f"systemd does not tell whether shared storage is mounted: {error}") from error
+    times = [int(unit["ActiveEnterTimestampMonotonic"]) / 1e6 for unit in units if unit["ActiveState"] == "active"]
+    return now() - monotonic() + max(times) if times else None
+
+
+def _units(text: str) -> list[dict[str, str]]:
+    """`systemctl show`: a block of lines for each unit, with an empty line between two."""
+    blocks = [block for block in text.strip().split("\n\n") if block]
+    return [dict(line.partition("=")[::2] for line in block.splitlines()) for block in blocks]
+
+
+def _is_skipped(unit: dict[str, str]) -> bool:
+    """The instance has no disks for it."""
+    return unit["ActiveState"] == "inactive" and unit["Result"] == "success" and unit["ConditionResult"] == "no"
+
+
+def _complaint(unit: dict[str, str], run: Run) -> str:
+    if unit["ActiveState"] != "failed":
+        return f"{unit['Description']}: not mounted yet"
+    quiet = ("journalctl", "--boot", "--no-pager", "--quiet", "--output=cat", f"--lines={_LINES}")
+    said = run([*quiet, "--identifier=mount", f"--unit={unit['Id']}"])
+    words = " ".join(said.split()) or f"mounting ended with {unit['Result']}"
+    return f"{unit['Description']}: {words}"
