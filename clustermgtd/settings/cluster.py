@@ -16,6 +16,7 @@ from clustermgtd.settings.common import QueueLocalStorage, Tags
 from clustermgtd.settings.daemon import Clustermgtd, OwnQueue, QueueTimes
 from clustermgtd.settings.document import Location
 from clustermgtd.settings.instance_types import InstanceTypeInfo, lookup
+from clustermgtd.settings.network import named_subnets
 from clustermgtd.settings.nodes import HeadNode, LoginNodes
 from clustermgtd.settings.scheduling import ComputeResource, Scheduling, SlurmQueue
 from clustermgtd.settings.section import Finding, RegionName, Section, repeated
@@ -80,6 +81,11 @@ class Settings(Section):
                 yield Finding(("Clustermgtd", "Queues", name), "is not the name of a queue", ", ".join(queues[:5]))
         yield from self._tier_findings()
         yield from self._schedule_findings()
+        known = self.clustermgtd.network.subnets
+        for location, name in named_subnets(self.model_dump(by_alias=True, exclude_unset=True)):
+            if name not in known:
+                message = f"{name} is not a subnet of Clustermgtd.Network.Subnets"
+                yield Finding(location, message, ", ".join([*known][:5]))
         if self.scheduling.slurm_settings.database and len(self.clustermgtd.cluster_name) > 40:
             message = "at most 40 characters with accounting: Slurm makes names of database tables from it"
             yield Finding(("Clustermgtd", "ClusterName"), message)

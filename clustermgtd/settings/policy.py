@@ -23,6 +23,7 @@ from clustermgtd.model.template import RootVolume, TemplateKey, TemplateSpec
 from clustermgtd.settings.capacity_tiers import ResolvedTier
 from clustermgtd.settings.cluster import NEVER, Settings
 from clustermgtd.settings.document import Location, path_text
+from clustermgtd.settings.network import NEW
 from clustermgtd.settings.problem import Problem, SettingsError
 from clustermgtd.settings.scheduling import ComputeResource, SlurmQueue
 
@@ -114,11 +115,13 @@ def template_specs(
     """What each tier's launch template must hold. `user_data` is plain text, or makes it per resource.
 
     Raises:
-        SettingsError: compute resources without an AMI; this project does not choose one for a site.
+        SettingsError: compute resources without an AMI; this project does not choose one for a site. Or in subnets that
+            are yet to be made.
     """
     queues = settings.scheduling.slurm_queues
     images = {queue.name: queue.image.custom_ami or settings.image.custom_ami for queue in queues}
     problems = [_no_image(index, queue.name) for index, queue in enumerate(queues) if images[queue.name] is None]
+    problems += [_not_made(queue.name, name) for queue in queues for name in _unmade_subnets(settings, queue)]
     if problems:
         raise SettingsError(problems)
     specs: dict[TemplateKey, TemplateSpec] = {}
@@ -139,6 +142,22 @@ def _no_image(index: int, queue: str) -> Problem:
     location: Location = ("Scheduling", "SlurmQueues", index, "Image", "CustomAmi")
     message = f"queue {queue} has no image to boot"
     return Problem(path_text(location), message, suggestion="or set Image.CustomAmi for all nodes")
+
+
+def _unmade_subnets(settings: Settings, queue: SlurmQueue) -> list[str]:
+    subnets = (
+        subnet
+        for resource in queue.compute_resources
+        for tier in settings.tiers_of(queue, resource)
+        for subnet in tier.subnet_ids
+    )
+    return [*dict.fromkeys(subnet for subnet in subnets if subnet.startswith(NEW))]
+
+
+def _not_made(queue: str, subnet: str) -> Problem:
+    message = f"subnet {subnet} of queue {queue} is yet to be made"
+    hint = "deploy what `clustermgtctl render cloudformation` writes, and use the copy that the head node gets"
+    return Problem("Clustermgtd.Network", message, suggestion=hint)
 
 
 def _resources(settings: Settings) -> dict[ComputeResourceKey, tuple[SlurmQueue, ComputeResource]]:

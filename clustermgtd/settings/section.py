@@ -68,7 +68,9 @@ FORMS = {
     r"^[A-Za-z0-9][A-Za-z0-9_-]{0,29}$": "must be 1 to 30 letters, digits, dashes and underscores",
     r"^[A-Za-z0-9_.-]{3,255}$": "must be 3 to 255 letters, digits, dots, dashes and underscores",
     r"^ami-([0-9a-z]{8}|[0-9a-z]{17})$": "must be an AMI id, such as ami-0123456789abcdef0",
-    r"^subnet-([0-9a-z]{8}|[0-9a-z]{17})$": "must be a subnet id, such as subnet-0123456789abcdef0",
+    r"^(subnet-([0-9a-z]{8}|[0-9a-z]{17})|new:[a-z][a-z0-9-]{0,24})$": (
+        "must be a subnet id, such as subnet-0123456789abcdef0, or new:NAME of Clustermgtd.Network.Subnets"
+    ),
     r"^sg-([0-9a-z]{8}|[0-9a-z]{17})$": "must be a security group id, such as sg-0123456789abcdef0",
     r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$": "must be an EC2 instance type, such as c5.xlarge",
     r"^[a-z]{2}(-[a-z]+)+-[0-9]+$": "must be an AWS Region, such as eu-central-1",
@@ -82,6 +84,9 @@ FORMS = {
     r"^arn:.*:instance-profile/": "must be the ARN of an IAM instance profile",
     r"^(s3|https?)://.+$": "must be a URL that begins with s3://, https:// or http://",
     r"^(([0-9]{1,3}\.){3}[0-9]{1,3}/[0-9]{1,2}|pl-[0-9a-z]+)$": "must be a CIDR (10.0.0.0/16) or a prefix list id",
+    r"^([0-9]{1,3}\.){3}[0-9]{1,3}/[0-9]{1,2}$": "must be a CIDR, such as 10.0.0.0/16",
+    r"^vpc-([0-9a-z]{8}|[0-9a-z]{17})$": "must be a VPC id, such as vpc-0123456789abcdef0",
+    r"^rtb-([0-9a-z]{8}|[0-9a-z]{17})$": "must be a route table id, such as rtb-0123456789abcdef0",
 }
 """What a pattern means, in words, for people who do not read regular expressions."""
 
@@ -106,6 +111,9 @@ PolicyArn = Annotated[str, Field(pattern=_FORM[14])]
 InstanceProfileArn = Annotated[str, Field(pattern=_FORM[15])]
 Url = Annotated[str, Field(pattern=_FORM[16])]
 Cidr = Annotated[str, Field(pattern=_FORM[17])]
+Ipv4Cidr = Annotated[str, Field(pattern=_FORM[18])]
+VpcId = Annotated[str, Field(pattern=_FORM[19])]
+RouteTableId = Annotated[str, Field(pattern=_FORM[20])]
 Seconds = Annotated[float, Field(gt=0)]
 CustomValue = str | int | float | bool
 """A value of a CustomSlurmSettings entry."""

@@ -225,6 +225,10 @@ _TABLE: Final[Mapping[str, Mapping[Rule, str]]] = {
         _R.RELOAD: "BanSeconds UnsupportedSeconds ConfigurationSeconds ForgetSeconds ProbeNodes HoldNodes",
         _R.RESTART: "SubnetRefreshSeconds",
     },
+    "Clustermgtd.Network": {
+        _R.FIXED: "VpcId Vpc.*",
+        _R.STACK: "Subnets.<name>.* Outbound NatSubnetId PrivateZone",
+    },
     "Clustermgtd.CapacityBlocks": {_R.RELOAD: "DrainMinutes", _R.RESTART: "RefreshSeconds"},
     "Clustermgtd.NodeAgent": {
         _R.RELOAD: "ReportSeconds DeadManSwitch.HeartbeatSeconds",

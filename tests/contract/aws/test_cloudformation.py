@@ -46,7 +46,7 @@ class Stack:
 def stack(serve: Any) -> Iterator[Stack]:
     cluster = f"c{uuid.uuid4().hex[:8]}"
     text = EXAMPLE.read_text().replace("eu-central-1", "us-east-1")
-    settings = loads(f"{text}Clustermgtd:\n  ClusterName: {cluster}\n")
+    settings = loads(f"{text}Clustermgtd:\n  ClusterName: {cluster}\n  Network: {{VpcId: vpc-0123456789abcdef0}}\n")
     with serve(QUICK) as aws:
         stacks = aws.client("cloudformation")
         stacks.create_stack(

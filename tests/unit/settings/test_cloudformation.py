@@ -13,15 +13,21 @@ from cfnlint.api import lint
 
 from clustermgtd.adapters.aws.claim_table import EXPIRES_AT, KEY
 from clustermgtd.adapters.aws.tags import CLUSTER
-from clustermgtd.settings import load, loads
+from clustermgtd.settings import loads
 from clustermgtd.settings.cloudformation import template
 from clustermgtd.settings.cloudformation.messages import PATTERNS
 from clustermgtd.settings.permissions import Policy, statements
 
 ROOT = Path(__file__).parents[3]
-EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.yaml"))
-PARALLELCLUSTER = ROOT / "docs" / "examples" / "parallelcluster.yaml"
-MINIMAL = (ROOT / "docs" / "examples" / "minimal.yaml").read_text()
+NETWORKS = ROOT / "docs" / "examples" / "networks"
+VPC = "Clustermgtd:\n  Network:\n    VpcId: vpc-0123456789abcdef0\n"
+MINIMAL = (ROOT / "docs" / "examples" / "minimal.yaml").read_text() + VPC
+PARALLELCLUSTER = (ROOT / "docs" / "examples" / "parallelcluster.yaml").read_text() + VPC
+TEMPLATES = {
+    "minimal": MINIMAL,
+    "parallelcluster": PARALLELCLUSTER,
+    **{path.stem: path.read_text() for path in sorted(NETWORKS.glob("*.yaml"))},
+}
 
 
 def resources(made: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
@@ -41,14 +47,18 @@ def texts(value: Any) -> Iterator[str]:
             yield from texts(item)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
-def test_cfn_lint_finds_nothing(example: Path) -> None:
-    found = lint(json.dumps(template(load(example))))
+def network_of(name: str) -> dict[str, Any]:
+    return template(loads(TEMPLATES[name]))
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_cfn_lint_finds_nothing(name: str) -> None:
+    found = lint(json.dumps(template(loads(TEMPLATES[name]))))
     assert [f"{one.rule.id} {one.message} at {one.path}" for one in found] == []
 
 
 def test_nothing_that_is_made_looks_like_an_instance_of_the_daemon() -> None:
-    made = template(load(PARALLELCLUSTER))
+    made = template(loads(PARALLELCLUSTER))
     keys = {tag["Key"] for one in made["Resources"].values() for tag in one["Properties"].get("Tags", [])}
     assert "clustermgtd:stack" in keys
     assert CLUSTER not in keys
@@ -87,13 +97,13 @@ def test_the_table_has_the_daemon_s_key_forgets_by_itself_and_can_be_restored() 
 
 
 def test_no_placeholder_is_left_in_a_role() -> None:
-    made = template(load(PARALLELCLUSTER))
+    made = template(loads(PARALLELCLUSTER))
     left = [text for text in texts(resources(made, "AWS::IAM::Role")) if re.search(r"\b(ACCOUNT|REGION|TABLE)\b", text)]
     assert left == []
 
 
 def test_the_daemon_may_give_instances_the_roles_of_its_queues_and_no_other() -> None:
-    made = template(load(PARALLELCLUSTER))
+    made = template(loads(PARALLELCLUSTER))
     (passing,) = [
         statement
         for policy in resources(made, "AWS::IAM::Role")["HeadRole"]["Policies"]
@@ -108,7 +118,7 @@ def test_the_daemon_may_give_instances_the_roles_of_its_queues_and_no_other() ->
 
 
 def test_buckets_of_cluster_yaml_are_in_the_role() -> None:
-    (policy,) = resources(template(load(PARALLELCLUSTER)), "AWS::IAM::Role")["HeadRole"]["Policies"]
+    (policy,) = resources(template(loads(PARALLELCLUSTER)), "AWS::IAM::Role")["HeadRole"]["Policies"]
     writing = [one for one in policy["PolicyDocument"]["Statement"] if "s3:PutObject" in one["Action"]]
     assert [one["Resource"] for one in writing] == [
         {"Fn::Sub": "arn:${AWS::Partition}:s3:::genomics-results/runs/*"},
@@ -126,7 +136,7 @@ def test_a_boundary_and_a_prefix_are_on_every_role() -> None:
 
 
 def test_a_queue_that_cluster_yaml_names_is_used_and_none_is_made() -> None:
-    text = MINIMAL + "Clustermgtd:\n  Events:\n    QueueUrl: https://sqs.eu-central-1.amazonaws.com/123456789012/mine\n"
+    text = MINIMAL + "  Events:\n    QueueUrl: https://sqs.eu-central-1.amazonaws.com/123456789012/mine\n"
     made = template(loads(text))
     assert resources(made, "AWS::SQS::Queue") == {}
     assert resources(made, "AWS::Events::Rule") == {}
