@@ -14,15 +14,23 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from clustermgtd.adapters.slurm.backend import Backend
+from clustermgtd.adapters.slurm.used_backend import UsedBackend
 from clustermgtd.adapters.system.loop_clock import LoopClock
 from clustermgtd.errors import ConfigurationError
-from clustermgtd.model.ids import QueueName
+from clustermgtd.model.ids import NodeName, QueueName
+from clustermgtd.model.slurm_backend import SlurmBackend
 from clustermgtd.settings.slurm_access import BackendChoice, SlurmAccess
 from clustermgtd.telemetry.metrics import Metrics
 from tests.pyslurm_fixtures import FAKE_PYSLURM
 from tests.slurm_fixtures import until
 
 WORLD = {"pyslurm": "24.11.0", "release": "24.11.5", "nodes": [], "jobs": [], "partitions": {"by-pyslurm": "UP"}}
+CAPABLE = (
+    "#!/bin/sh\ncase $* in *config) echo 'AccountingStorageType = (null)'; echo 'SLURM_VERSION = 24.11.5';;\n"
+    "update*) echo 'slurm_update error: Invalid node name specified' >&2; exit 1;;\n"
+    "*) echo 'PartitionName=q1 State=UP SuspendTime=60';; esac\n"
+)
+"""A scontrol of a Slurm that knows InstanceId."""
 
 
 class Site:
@@ -97,6 +105,24 @@ def test_auto_asks_pyslurm_where_it_fits_and_says_so_once(site: Site) -> None:
     assert site.value("slurm_backend", backend="command-line") == 0
 
 
+def test_auto_asks_pyslurm_although_slurm_has_instance_ids_and_pyslurm_does_not_tell_them(site: Site) -> None:
+    row = ["n1", "IDLE+CLOUD", ["q1"], "10.0.0.1", "n1", ""]
+    site.world(nodes=[row])
+    site.program("scontrol", CAPABLE)
+    backend = site.backend(BackendChoice.AUTO)
+
+    async def story() -> None:
+        await asked_by(backend, "by-pyslurm")
+        node = (await backend.scheduler.some_nodes([NodeName("n1")]))[NodeName("n1")]
+        assert (node.address, node.instance_id) == ("10.0.0.1", "")
+
+    with structlog.testing.capture_logs() as logged:
+        asyncio.run(backend.tell_capabilities())
+    assert [line["has_instance_ids"] for line in logged] == [True]
+    play(backend, story)
+    assert backend.used == UsedBackend(SlurmBackend.PYSLURM, "pyslurm 24.11.0 fits Slurm 24.11.5")
+
+
 def test_auto_asks_the_command_line_where_there_is_no_pyslurm(site: Site) -> None:
     site.world(missing="No module named 'pyslurm'")
     backend = site.backend(BackendChoice.AUTO)
@@ -161,12 +187,7 @@ def test_what_slurm_can_do_is_logged_or_that_it_did_not_say(site: Site) -> None:
     backend = site.backend(BackendChoice.COMMAND_LINE)
     with structlog.testing.capture_logs() as logged:
         asyncio.run(backend.tell_capabilities())
-        site.program(
-            "scontrol",
-            "#!/bin/sh\ncase $* in *config) echo 'AccountingStorageType = (null)'; echo 'SLURM_VERSION = 24.11.5';;\n"
-            "update*) echo 'slurm_update error: Invalid node name specified' >&2; exit 1;;\n"
-            "*) echo 'PartitionName=q1 SuspendTime=60';; esac\n",
-        )
+        site.program("scontrol", CAPABLE)
         asyncio.run(backend.tell_capabilities())
     unknown, known = logged
     assert (unknown["event"], known["event"]) == ("slurm_capabilities_unknown", "slurm_capabilities")
