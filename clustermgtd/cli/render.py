@@ -7,14 +7,12 @@ import re
 import sys
 from pathlib import Path
 
-from clustermgtd.cli import render_cloudformation, render_cookbook
+from clustermgtd.cli import render_cloudformation, render_cookbook, render_hooks
 from clustermgtd.cli.command import Exit, Help, Subparsers, add_parser
 from clustermgtd.cli.output_file import write
+from clustermgtd.cli.render_hooks import PROGRAM_DIR
 from clustermgtd.settings import SettingsError, load
 from clustermgtd.settings.slurm_conf import PROGRAMS, SlurmSite, render
-
-PROGRAM_DIR = "/usr/libexec/clustermgtd"
-"""Where the hooks' executables are installed unless the site says otherwise."""
 
 _HELP = Help(
     name="render",
@@ -49,6 +47,7 @@ def register(subparsers: Subparsers) -> None:
     kinds = add_parser(subparsers, _HELP).add_subparsers(title="files", metavar="WHAT", required=True)
     render_cloudformation.register(kinds)
     render_cookbook.register(kinds)
+    render_hooks.register(kinds)
     parser = add_parser(kinds, _SLURM_CONF_HELP)
     parser.add_argument("file", metavar="FILE", help="the cluster.yaml")
     parser.add_argument("--output-file", metavar="PATH", type=Path, help="default: standard output")

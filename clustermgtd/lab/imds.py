@@ -6,6 +6,8 @@ request without a valid token is answered 401, as with `HttpTokens=required`.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import email.utils
 import json
 import secrets
@@ -15,7 +17,8 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from clustermgtd.lab.ec2.records import ScheduledEvent
+from clustermgtd.lab.ec2.model import Ec2Model
+from clustermgtd.lab.ec2.records import InstanceRecord, ScheduledEvent
 
 TTL_HEADER = "X-aws-ec2-metadata-token-ttl-seconds"
 TOKEN_HEADER = "X-aws-ec2-metadata-token"  # noqa: S105 -- a header's name
@@ -47,6 +50,25 @@ class Metadata:
     @property
     def region(self) -> str:
         return self.zone.rstrip("abcdef")
+
+
+def metadata_of(model: Ec2Model, record: InstanceRecord) -> Metadata:
+    """What the model's instance may know about itself now."""
+    shows_tags = record.data.metadata_options.get("InstanceMetadataTags") == "enabled"
+    return Metadata(
+        instance_id=record.id,
+        instance_type=record.instance_type,
+        private_address=record.private_address,
+        zone=record.zone,
+        image_id=record.data.image_id,
+        is_spot=record.is_spot,
+        launched_at=record.launched_at,
+        tags=record.tags if shows_tags else {},
+        user_data=_decoded(record.data.user_data),
+        spot_notice_at=model.reclaim_at(record.id),
+        rebalance_notice_at=model.rebalance_at(record.id),
+        events=model.statuses.scheduled(record.id),
+    )
 
 
 class MetadataServer:
@@ -147,6 +169,14 @@ def _maintenance(event: ScheduledEvent) -> dict[str, str]:
         "EventId": event.id,
         "State": "active",
     }
+
+
+def _decoded(user_data: str) -> str:
+    """Plain text; what is not text (a gzip, say) is none of the agent's business."""
+    try:
+        return base64.b64decode(user_data).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
 
 
 def _identity_document(metadata: Metadata) -> dict[str, str]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import contextlib
 import os
 import sys
@@ -29,10 +27,10 @@ from clustermgtd.lab.claims import open_claims
 from clustermgtd.lab.cluster_files import Chosen, cluster_text, localise, scenario_for
 from clustermgtd.lab.consoles import ConsoleFeed
 from clustermgtd.lab.daemon_process import DaemonProcess
-from clustermgtd.lab.ec2.records import Ec2Error, Ec2Event, InstanceRecord
+from clustermgtd.lab.ec2.records import Ec2Error, Ec2Event
 from clustermgtd.lab.environment import aws_variables
 from clustermgtd.lab.folder import LabFolder
-from clustermgtd.lab.imds import Metadata, MetadataServer
+from clustermgtd.lab.imds import Metadata, MetadataServer, metadata_of
 from clustermgtd.lab.instances import InstanceHost, InstanceSupervisor
 from clustermgtd.lab.slurm import SlurmControl
 from clustermgtd.lab.slurm_files import PortReservation, SlurmPorts, find_program, slurm_release
@@ -125,7 +123,9 @@ class LabSite:
             self._wake.clear()
             records = self.aws.model.instances()
             self._states.update({record.id: record.state for record in records})
-            await self._instances.reconcile({r.id: self._metadata_for(r) for r in records if r.state == "running"})
+            await self._instances.reconcile(
+                {r.id: metadata_of(self.aws.model, r) for r in records if r.state == "running"}
+            )
             self._consoles.feed(record.id for record in records if record.state in ("running", "shutting-down"))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_RECONCILE_PERIOD_S):
@@ -223,24 +223,7 @@ class LabSite:
             record = self.aws.model.instance(instance)
         except Ec2Error:
             return None
-        return self._metadata_for(record) if record.state == "running" else None
-
-    def _metadata_for(self, record: InstanceRecord) -> Metadata:
-        shows_tags = record.data.metadata_options.get("InstanceMetadataTags") == "enabled"
-        return Metadata(
-            instance_id=record.id,
-            instance_type=record.instance_type,
-            private_address=record.private_address,
-            zone=record.zone,
-            image_id=record.data.image_id,
-            is_spot=record.is_spot,
-            launched_at=record.launched_at,
-            tags=record.tags if shows_tags else {},
-            user_data=_decoded(record.data.user_data),
-            spot_notice_at=self.aws.model.reclaim_at(record.id),
-            rebalance_notice_at=self.aws.model.rebalance_at(record.id),
-            events=self.aws.model.statuses.scheduled(record.id),
-        )
+        return metadata_of(self.aws.model, record) if record.state == "running" else None
 
     async def _power_off(self, instance: str) -> None:
         self._consoles.feed([instance])
@@ -271,11 +254,3 @@ def _load(text: str, folder: LabFolder, metrics_port: int = 0, events_queue: str
     localised = yaml.safe_dump(localise(text, folder, metrics_port, events_queue), sort_keys=False)
     folder.cluster_yaml.write_text(localised, encoding="utf-8")
     return settings.load(folder.cluster_yaml)
-
-
-def _decoded(user_data: str) -> str:
-    """Plain text; what is not text (a gzip, say) is none of the agent's business."""
-    try:
-        return base64.b64decode(user_data).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return ""

@@ -17,6 +17,7 @@ from tests.cookbooks.folders import FOLDERS, SUITES, base_folder
 from tests.cookbooks.machines import Place
 from tests.cookbooks.network import network
 from tests.cookbooks.plays import Host, play, role_playbook
+from tests.cookbooks.wheels import INSIDE, PIP_ARGUMENTS, wheels
 
 _INSIDE = "COOKBOOKS_INSIDE"
 _CLUSTER = Path(__file__).with_name("cluster.yaml")
@@ -50,9 +51,11 @@ def main(argv: list[str]) -> int:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=FOLDERS, prefix="machines-")))
         place = Place(stack.enter_context(network()), folder)
-        machine = stack.enter_context(place.machine(f"{options.kind}-1", 2, base))
+        machine = stack.enter_context(
+            place.machine(f"{options.kind}-1", place.network.address(2), (base,), {wheels(options.suite): INSIDE})
+        )
         print("ssh", *machine.ssh_options, f"root@{machine.address}", flush=True)
-        host = Host(machine, options.kind, described)
+        host = Host(machine, options.kind, described | {"common_pip_arguments": list(PIP_ARGUMENTS)})
         extra = [word for one in options.extra for word in ("-e", one)]
         changed = 0
         if options.roles:
@@ -62,6 +65,7 @@ def main(argv: list[str]) -> int:
                 changed = sum(play([host], folder, playbook, *extra).values())
                 print(f"the second run changed {changed}", flush=True)
             finally:
+                print(f"inventory and playbook: {folder}", flush=True)
                 if options.keep:
                     print(f"kept; inventory: {folder / 'inventory.yml'}; Ctrl-C ends it", flush=True)
                     with contextlib.suppress(KeyboardInterrupt):

@@ -17,6 +17,8 @@ from tests.cookbooks.network import Network
 _BOOT_S = 90.0
 _STOP_S = 30.0
 _POLL_S = 0.2
+Image = tuple[Path, ...]
+"""Layers of a file system, the upper ones first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +84,24 @@ class Place:
 
     @contextlib.contextmanager
     def machine(
-        self, name: str, host: int, base: Path, binds: Mapping[Path, str] | None = None, *, wait: bool = True
+        self,
+        name: str,
+        address: str,
+        image: Image,
+        binds: Mapping[Path, str] | None = None,
+        *,
+        wait: bool = True,
+        layer: Path | None = None,
     ) -> Iterator[Machine]:
-        """A machine booted from a copy of `base`; gone when the block ends.
+        """A machine booted from an image, which stays as it is; gone when the block ends.
 
         Args:
             name: its host name.
-            host: the last part of its address.
-            base: the Debian folder, which stays as it is.
+            address: of the network.
+            image: the Debian to boot.
             binds: folders of this machine, and where they appear in it.
             wait: until ssh answers.
+            layer: where that what it wrote is kept after its end, as a layer for other images.
 
         Raises:
             CommandError: it does not boot.
@@ -99,11 +109,13 @@ class Place:
         with contextlib.ExitStack() as stack:
             folder = self.folder / name
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            stack.enter_context(_overlay(folder, base))
+            if layer is not None:
+                stack.callback((folder / "upper").rename, layer)
+            stack.enter_context(_overlay(folder, image))
             self._prepare(folder / "root", name)
-            namespace = stack.enter_context(self._namespace(name, host))
+            namespace = stack.enter_context(self._namespace(name, address))
             process = stack.enter_context(_boot(folder, f"{self.network.name}-{name}", namespace, binds or {}))
-            machine = Machine(name, self.network.address(host), folder, self.key, process)
+            machine = Machine(name, address, folder, self.key, process)
             if wait:
                 machine.wait_until(
                     "systemctl is-system-running --wait || systemctl is-system-running | grep degraded", _BOOT_S
@@ -119,15 +131,15 @@ class Place:
         (ssh / "authorized_keys").write_text(self.key.with_suffix(".pub").read_text())
 
     @contextlib.contextmanager
-    def _namespace(self, name: str, host: int) -> Iterator[Path]:
+    def _namespace(self, name: str, address: str) -> Iterator[Path]:
         namespace = f"{self.network.name}-{name}"
-        outside = f"{self.network.name}v{host}"
+        outside = f"{self.network.name}v{address.rpartition('.')[2]}"
         run("ip", "netns", "add", namespace)
         try:
             run("ip", "link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", namespace)
             run("ip", "link", "set", outside, "master", self.network.name, "up")
             inside = ("ip", "-n", namespace)
-            run(*inside, "address", "add", f"{self.network.address(host)}/24", "dev", "eth0")
+            run(*inside, "address", "add", f"{address}/24", "dev", "eth0")
             for device in ("lo", "eth0"):
                 run(*inside, "link", "set", device, "up")
             run(*inside, "route", "add", "default", "via", self.network.gateway)
@@ -137,10 +149,10 @@ class Place:
 
 
 @contextlib.contextmanager
-def _overlay(folder: Path, base: Path) -> Iterator[None]:
+def _overlay(folder: Path, image: Image) -> Iterator[None]:
     for part in ("upper", "work", "root"):
         (folder / part).mkdir(parents=True)
-    options = f"lowerdir={base},upperdir={folder / 'upper'},workdir={folder / 'work'}"
+    options = f"lowerdir={':'.join(map(str, image))},upperdir={folder / 'upper'},workdir={folder / 'work'}"
     run("mount", "-t", "overlay", "overlay", "-o", options, str(folder / "root"))
     try:
         yield

@@ -33,6 +33,11 @@ class Network:
         return f"10.77.{self.number}.0/24"
 
     @property
+    def aws_port(self) -> int:
+        """Of AWS, on the gateway's address and on this machine's loopback."""
+        return 14_500 + self.number
+
+    @property
     def gateway(self) -> str:
         return self.address(1)
 
@@ -55,7 +60,8 @@ def network() -> Iterator[Network]:
         run("ip", "link", "add", mine.name, "type", "bridge")
         run("ip", "address", "add", f"{mine.gateway}/24", "dev", mine.name)
         run("ip", "link", "set", mine.name, "up")
-        run("sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
+        # the AWS endpoints listen on the loopback address
+        run("sysctl", "-q", "-w", "net.ipv4.ip_forward=1", f"net.ipv4.conf.{mine.name}.route_localnet=1")
         metadata = f"{mine.gateway}:{METADATA_PORT}"
         rules = f"""
             table ip {mine.name} {{
@@ -66,6 +72,7 @@ def network() -> Iterator[Network]:
                 chain in {{
                     type nat hook prerouting priority -100;
                     iifname "{mine.name}" ip daddr {_METADATA_ADDRESS} tcp dport 80 dnat to {metadata}
+                    iifname "{mine.name}" ip daddr {mine.gateway} tcp dport {mine.aws_port} dnat to 127.0.0.1
                 }}
             }}
         """

@@ -1,0 +1,154 @@
+"""The whole story: plays make a head node, a login node and an image, EC2 boots the image, a user's job runs on it.
+
+Run by `make test-cookbooks`, in namespaces of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+
+from clustermgtd.settings import loads
+from clustermgtd.settings.cookbook import Machine as Description
+from clustermgtd.settings.cookbook import MachineKind, variables
+from tests.cookbooks.cloud import Cloud
+from tests.cookbooks.commands import CommandError
+from tests.cookbooks.folders import FOLDERS, SUITES, base_folder
+from tests.cookbooks.machines import Machine, Place
+from tests.cookbooks.network import network
+from tests.cookbooks.plays import COOKBOOKS, Host, play
+from tests.cookbooks.wheels import INSIDE, PIP_ARGUMENTS, wheels
+
+HERE = Path(__file__).parent
+MISSING = [
+    name
+    for name in ("debootstrap", "systemd-nspawn", "nft", "ssh", "unshare", "ip")
+    if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None
+]
+USER = 2001
+JOB_S = 180.0
+GONE_S = 240.0
+
+pytestmark = [
+    pytest.mark.timeout(5400),
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can boot containers"),
+    pytest.mark.skipif(bool(MISSING), reason=f"programs are missing: {', '.join(MISSING)}"),
+]
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    FOLDERS.mkdir(parents=True, exist_ok=True)
+    folder = FOLDERS / f"story-{os.getppid()}"
+    folder.mkdir()
+    try:
+        with network() as mine:
+            yield Place(mine, folder)
+    except CommandError as error:
+        if "iptables" in str(error) or "Operation not permitted" in str(error):
+            pytest.skip(f"containers cannot be started here: {error}")
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Site:
+    """Machines of one cluster, and what the plays are told of them."""
+
+    def __init__(self, place: Place, suite: str, cloud: Cloud) -> None:
+        self.place = place
+        self.suite = suite
+        self.cloud = cloud
+        self.text = (HERE / "cluster.yaml").read_text().replace("QUEUE_URL", cloud.queue_url)
+        self.cluster_yaml = place.folder / "cluster.yaml"
+        self.cluster_yaml.write_text(self.text)
+        self.addresses = {name: place.network.address(n) for n, name in enumerate(("head-1", "login-1", "image-1"), 2)}
+        self.head_extra = {"clustermgtd_cluster_yaml": str(self.cluster_yaml)}
+
+    def host(self, machine: Machine, kind: MachineKind, group: str = "") -> Host:
+        described = variables(Description(loads(self.text), kind, group))
+        here = yaml.safe_load((HERE / "variables.yml").read_text())[self.suite]
+        return Host(
+            machine,
+            kind.value,
+            described
+            | here
+            | {
+                "common_pip_arguments": list(PIP_ARGUMENTS),
+                "common_environment": self.cloud.environment,
+                "common_hosts": {name: address for name, address in self.addresses.items() if name == "head-1"},
+                "munge_key_file": str(self.place.folder / "munge.key"),
+            }
+            | (
+                self.head_extra
+                if kind is MachineKind.HEAD
+                else {"slurm_controllers": [f"head-1({self.addresses['head-1']})"]}
+            ),
+        )
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_from_empty_machines_to_a_job_and_back(suite: str, place: Place) -> None:
+    base = (base_folder(suite),)
+    home = place.folder / "home"
+    home.mkdir()
+    binds = {wheels(suite): INSIDE, home: "/home"}
+    cloud = Cloud(place, binds)
+    with cloud.running():
+        site = Site(place, suite, cloud)
+        with (
+            place.machine("head-1", site.addresses["head-1"], base, binds) as head,
+            place.machine("login-1", site.addresses["login-1"], base, binds) as login,
+        ):
+            layer = place.folder / "image"
+            with place.machine("image-1", site.addresses["image-1"], base, binds, layer=layer) as builder:
+                for machine in (head, login, builder):
+                    machine.run(f"useradd --uid {USER} --create-home --shell /bin/bash alice")
+                hosts = [
+                    site.host(head, MachineKind.HEAD),
+                    site.host(login, MachineKind.LOGIN, "login"),
+                    site.host(builder, MachineKind.COMPUTE, "q1"),
+                ]
+                play(hosts, place.folder, COOKBOOKS / "site.yml")
+                assert play(hosts, place.folder, COOKBOOKS / "site.yml") == {"head-1": 0, "login-1": 0, "image-1": 0}
+                install_user_data(builder)
+            cloud.image = (layer, *base)
+            head.wait_until("systemctl is-active clustermgtd.service", 120)
+            job = login.run("su - alice -c 'sbatch --parsable --output=out.txt --wrap=hostname'").strip()
+            state = f"sacct --noheader --parsable2 --allocations --format=State --jobs {job}"
+            login.wait_until(f"{state} | grep COMPLETED", JOB_S)
+            assert (home / "alice" / "out.txt").read_text().strip()
+            assert boots(cloud, head, suite)
+            login.wait_until("! sinfo --noheader --format=%T | grep -v 'idle~'", GONE_S)
+            assert not cloud.booted
+
+
+def install_user_data(machine: Machine) -> None:
+    """Into an image: what runs user data, as the images of EC2 have it."""
+    (machine.root / "usr/local/sbin/user-data").write_text((HERE / "user_data.py").read_text())
+    (machine.root / "etc/systemd/system/user-data.service").write_text((HERE / "user-data.service").read_text())
+    machine.run("systemctl daemon-reload && systemctl enable user-data.service")
+
+
+def boots(cloud: Cloud, head: Machine, suite: str) -> dict[str, dict[str, float]]:
+    """Seconds from switching on to each phase of each node's boot, also in build/cookbooks/boot-phases-SUITE.json."""
+    nodes = cloud.boot_phases("clustermgtd-story")
+    log = head.run("cat /var/log/slurm/slurmctld.log")
+    for node, phases in nodes.items():
+        switched_on = phases.pop("started-at")
+        heard = re.findall(rf"^\[(\S+)\] .*[Nn]ode {re.escape(node)} now responding", log, re.MULTILINE)
+        if heard:
+            registered = datetime.fromisoformat(heard[0]).replace(tzinfo=UTC).timestamp()
+            phases["registered"] = registered - switched_on
+    text = json.dumps(nodes, indent=2)
+    (FOLDERS / f"boot-phases-{suite}.json").write_text(text)
+    print(text)
+    return nodes
