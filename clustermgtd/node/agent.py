@@ -21,7 +21,7 @@ from typing import Protocol, TypeVar
 
 from clustermgtd.errors import ClustermgtdError, NotFoundError, PermanentError, TransientError
 from clustermgtd.model.node_report import TEXT_MAX, BootPhase
-from clustermgtd.node import programs, shared_storage
+from clustermgtd.node import actions, programs, shared_storage
 from clustermgtd.node.arguments import AgentArguments
 from clustermgtd.node.dead_man import Limits
 from clustermgtd.node.imds import Identity
@@ -78,6 +78,8 @@ class Surroundings:
     """What is wrong with the instance store that belongs at a folder; empty for nothing."""
     storage_mounted_at: Callable[[], float | None] = shared_storage.mounted_at
     """When shared storage was there, epoch seconds; None for none; raises TransientError while some is missing."""
+    run_actions: Callable[[], None] = actions.run_actions
+    """The site's own programs of this boot; raises PermanentError if one fails."""
     monotonic: Callable[[], float] = time.monotonic
 
 
@@ -153,6 +155,7 @@ class Agent:
         if complaint := self._surroundings.store_complaint(self._arguments.ephemeral_dir):
             self._log(complaint)
         self._wait_for_storage()
+        self._until_known(self._surroundings.run_actions)
         features = self._until_known(lambda: self._surroundings.probe_slurmd(self._arguments.slurmd))
         self._watch(record)
         code = self._keeper.run(command_line(self._arguments, features, identity, node), self._pause)

@@ -80,6 +80,7 @@ class Settings(Section):
             if name not in queues:
                 yield Finding(("Clustermgtd", "Queues", name), "is not the name of a queue", ", ".join(queues[:5]))
         yield from self._tier_findings()
+        yield from self._checksum_findings()
         yield from self._schedule_findings()
         known = self.clustermgtd.network.subnets
         for location, name in named_subnets(self.model_dump(by_alias=True, exclude_unset=True)):
@@ -148,6 +149,16 @@ class Settings(Section):
                     if location not in said:
                         said.add(location)
                         yield Finding(location, found.message, found.suggestion)
+
+    def _checksum_findings(self) -> Iterator[Finding]:
+        pools = () if self.login_nodes is None else self.login_nodes.pools
+        actions = [self.head_node.custom_actions, *(pool.custom_actions for pool in pools)]
+        actions_of_queues = [queue.custom_actions for queue in self.scheduling.slurm_queues]
+        used = {script.script for one in (*actions, *actions_of_queues) for script in one.all_scripts}
+        for url in self.clustermgtd.script_checksums:
+            if url not in used:
+                location = ("Clustermgtd", "ScriptChecksums", url)
+                yield Finding(location, "is not the URL of a program of CustomActions", ", ".join(sorted(used)[:5]))
 
     def _schedule_findings(self) -> Iterator[Finding]:
         queues = {queue.name: queue for queue in self.scheduling.slurm_queues}

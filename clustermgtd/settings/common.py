@@ -16,9 +16,9 @@ from clustermgtd.settings.section import (
     InstanceProfileArn,
     PolicyArn,
     RoleArn,
+    ScriptUrl,
     Section,
     SecurityGroupId,
-    Url,
 )
 
 VolumeType = Literal["gp3", "gp2", "io1", "io2", "st1", "sc1", "standard"]
@@ -204,8 +204,8 @@ class Iam(BaseIam):
 class Script(Section):
     """A program to run on a node."""
 
-    script: Url
-    """s3:// or https:// URL."""
+    script: ScriptUrl
+    """s3://, https:// or file:/// URL; its checksum may be given in Clustermgtd.ScriptChecksums."""
     args: tuple[str, ...] = ()
     """Its arguments."""
 
@@ -213,8 +213,8 @@ class Script(Section):
 class CustomAction(Section):
     """One program (Script, Args) or several (Sequence)."""
 
-    script: Url | None = None
-    """s3:// or https:// URL."""
+    script: ScriptUrl | None = None
+    """s3://, https:// or file:/// URL; its checksum may be given in Clustermgtd.ScriptChecksums."""
     args: tuple[str, ...] = ()
     """Its arguments."""
     sequence: tuple[Script, ...] = ()
@@ -243,6 +243,12 @@ class QueueCustomActions(Section):
     """Before the node is configured."""
     on_node_configured: CustomAction | None = None
     """After the node is configured, before slurmd starts."""
+
+    @property
+    def all_scripts(self) -> tuple[Script, ...]:
+        """Of every action."""
+        actions = (getattr(self, name) for name in type(self).model_fields)
+        return tuple(script for action in actions if action for script in action.scripts)
 
 
 class CustomActions(QueueCustomActions):

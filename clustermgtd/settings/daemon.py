@@ -23,8 +23,10 @@ from clustermgtd.settings.section import (
     Finding,
     InstanceTypeName,
     ResourceName,
+    ScriptUrl,
     Seconds,
     Section,
+    Sha256,
     TableName,
 )
 from clustermgtd.settings.slurm_access import SlurmAccess
@@ -301,6 +303,9 @@ class Clustermgtd(Section):
     """Facts about jobs that instances are tagged with when they are launched: `JobId`, `User`, `Account`, `Partition`.
     Whoever may read tags sees them, users of the instance too. A launch that serves several jobs has the first one's,
     and `clustermgtd:shared`."""
+    script_checksums: Mapping[ScriptUrl, Sha256] = Field(default_factory=dict)
+    """SHA-256 of programs of CustomActions by their URL, as sha256sum prints them: a program that has another is not
+    run, and the boot fails."""
     instance_types: Mapping[InstanceTypeName, InstanceTypeFacts] = Field(default_factory=dict)
     """Facts about instance types by name; needed for types that the built-in table does not know."""
 

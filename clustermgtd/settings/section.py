@@ -87,6 +87,8 @@ FORMS = {
     r"^([0-9]{1,3}\.){3}[0-9]{1,3}/[0-9]{1,2}$": "must be a CIDR, such as 10.0.0.0/16",
     r"^vpc-([0-9a-z]{8}|[0-9a-z]{17})$": "must be a VPC id, such as vpc-0123456789abcdef0",
     r"^rtb-([0-9a-z]{8}|[0-9a-z]{17})$": "must be a route table id, such as rtb-0123456789abcdef0",
+    r"^((s3|https?):/|file://)/.+$": "must be a URL that begins with s3://, https://, http:// or file:///",
+    r"^[0-9a-f]{64}$": "must be a SHA-256 checksum: 64 digits and letters from a to f",
 }
 """What a pattern means, in words, for people who do not read regular expressions."""
 
@@ -114,6 +116,8 @@ Cidr = Annotated[str, Field(pattern=_FORM[17])]
 Ipv4Cidr = Annotated[str, Field(pattern=_FORM[18])]
 VpcId = Annotated[str, Field(pattern=_FORM[19])]
 RouteTableId = Annotated[str, Field(pattern=_FORM[20])]
+ScriptUrl = Annotated[str, Field(pattern=_FORM[21])]
+Sha256 = Annotated[str, Field(pattern=_FORM[22])]
 Seconds = Annotated[float, Field(gt=0)]
 CustomValue = str | int | float | bool
 """A value of a CustomSlurmSettings entry."""

@@ -210,6 +210,7 @@ _TABLE: Final[Mapping[str, Mapping[Rule, str]]] = {
         _R.RESTART: "Hooks.* Metrics.* Log.* Prices.* Quotas.* Events.*",
         _R.SLURM: "ScaledownIdletimeSeconds ResumeTimeoutSeconds SuspendTimeoutSeconds Schedules.<name>.*",
         _R.TYPES: "CapacityTiers InstanceTypes.<name>.*",
+        _R.NODES: "ScriptChecksums",
     },
     "Clustermgtd.Queues.<name>": {
         _R.SLURM: "ScaledownIdletimeSeconds ResumeTimeoutSeconds SuspendTimeoutSeconds"

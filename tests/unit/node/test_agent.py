@@ -120,6 +120,7 @@ class Machine:
     clock: Callable[[], float] = lambda: 0.0
     store_complaint: Callable[[str], str] = lambda _: ""
     storage_mounted_at: Callable[[], float | None] = lambda: None
+    run_actions: Callable[[], None] = lambda: None
     processes: FakeProcesses = field(default_factory=FakeProcesses)
 
     def open_record(self, region: str) -> FakeRecord:
@@ -148,6 +149,7 @@ class Machine:
                 processes=self.processes,
                 store_complaint=self.store_complaint,
                 storage_mounted_at=self.storage_mounted_at,
+                run_actions=self.run_actions,
                 monotonic=self.clock,
             ),
         )
@@ -262,6 +264,18 @@ def test_an_instance_whose_storage_stays_away_gives_up_and_names_it() -> None:
         "giving up: not mounted after 180 s: Shared storage data (Efs fs-1 at /data): "
         "mount.nfs4: access denied by server"
     )
+
+
+def test_an_instance_on_which_the_sites_own_program_fails_gives_up_at_once() -> None:
+    def failing() -> None:
+        raise PermanentError("OnNodeStart: s3://bucket/setup.sh ended with exit code 3")
+
+    machine = Machine(run_actions=failing)
+    machine.record.may_report.set()
+    assert machine.agent().run() == EXIT_GAVE_UP
+    assert machine.commands == []
+    expected = "giving up: OnNodeStart: s3://bucket/setup.sh ended with exit code 3"
+    assert machine.record.reports[-1].ended == expected
 
 
 def test_without_a_power_off_command_the_exit_code_says_it() -> None:
