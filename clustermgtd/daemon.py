@@ -40,8 +40,7 @@ from clustermgtd.errors import ClustermgtdError, ConfigurationError, TransientEr
 from clustermgtd.intake.hooks import HookServer, HookServerSettings
 from clustermgtd.model.ids import InstanceType
 from clustermgtd.model.policy import Policy
-from clustermgtd.node.from_settings import agent_arguments
-from clustermgtd.node.user_data import user_data
+from clustermgtd.node.from_settings import launch_specs
 from clustermgtd.reconcile.background import CancelledAtTheEnd
 from clustermgtd.reconcile.block_book import BlockBook
 from clustermgtd.reconcile.block_log import BlockLog
@@ -69,7 +68,7 @@ from clustermgtd.reconcile.warm_log import WarmLog
 from clustermgtd.settings import Settings, load
 from clustermgtd.settings.events import Events
 from clustermgtd.settings.instance_types import v_cpus
-from clustermgtd.settings.policy import build_policy, template_specs
+from clustermgtd.settings.policy import build_policy
 from clustermgtd.settings.restart_only import refuse_restart_only
 from clustermgtd.settings.resume_margin import resume_margins
 from clustermgtd.settings.schedules import Calendar
@@ -374,7 +373,7 @@ class Daemon:
 
 
 async def _configure(session: AwsSession, settings: Settings) -> Configured:
-    specs = template_specs(settings, lambda key: user_data(agent_arguments(settings, key.queue, socket.gethostname())))
+    specs = launch_specs(settings, socket.gethostname())
     templates = await ensure_templates(session, settings.cluster_name, specs)
     groups = frozenset(spec.placement_group.name for spec in specs.values() if spec.placement_group)
     return Configured(settings, build_policy(settings, templates), groups, Calendar(settings.clustermgtd.schedules))

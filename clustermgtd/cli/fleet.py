@@ -18,15 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from clustermgtd.cli.aws_facts import with_session
 from clustermgtd.cli.command import Exit, Help, Subparsers, add_parser
+from clustermgtd.cli.hints import wake
 from clustermgtd.cli.table import UNKNOWN, table
 from clustermgtd.errors import ClustermgtdError
 from clustermgtd.model.fleet_status import CLUSTER, FleetRecord, FleetStatus, ScopeStatus, StopOptions, requested
-from clustermgtd.model.hostlist import fold
 from clustermgtd.model.ids import QueueName
 from clustermgtd.model.safeguards import Safeguards
 from clustermgtd.settings import Settings, SettingsError, load
-from resume_suspend import wire
-from resume_suspend.client import NotDeliveredError, hand_over
 
 if TYPE_CHECKING:
     from clustermgtd.adapters.aws.fleet_item import FleetRequests
@@ -37,7 +35,6 @@ WAIT_S = 1800.0
 CONFIRMED_S = 600.0
 _POLL_S = 2.0
 _RESTING = (FleetStatus.RUNNING, FleetStatus.STOPPED, FleetStatus.PROTECTED)
-_WAKE_DEADLINE_S = 2.0
 
 _HELP = Help(
     name="fleet",
@@ -210,17 +207,13 @@ async def _waited(
 
 
 def _wake(settings: Settings, queue: QueueName) -> None:
-    """Make the daemon look now instead of within its period: a hint that nodes are to be looked at."""
+    """Make the daemon look now."""
     names = [
         name for nodes in settings.nodes if queue in (CLUSTER, nodes.key.queue) for name in nodes.static + nodes.dynamic
     ]
-    note = "clustermgtctl fleet"
-    line = wire.nodes_request(wire.SUSPEND, fold(names), wire.new_id(), time.time(), note)
-    own = settings.clustermgtd
-    try:
-        hand_over(own.hooks.socket_path, line, _WAKE_DEADLINE_S)
-    except NotDeliveredError as error:
-        print(f"written; the daemon looks within {own.period_seconds:g} s if it runs ({error})", file=sys.stderr)
+    problem = wake(settings, names, "clustermgtctl fleet")
+    if problem:
+        print(f"written; {problem}", file=sys.stderr)
 
 
 def _run(arguments: argparse.Namespace, act: Callable[[FleetRequests, Settings], Awaitable[FleetRecord]]) -> int:

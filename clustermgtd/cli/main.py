@@ -8,10 +8,22 @@ import sys
 from collections.abc import Callable, Sequence
 
 from clustermgtd import __version__
-from clustermgtd.cli import check_config, config_schema, diff_config, fleet, prices, quotas, render, secret, slurm, warm
+from clustermgtd.cli import (
+    check_config,
+    config_schema,
+    diff_config,
+    fleet,
+    nodes,
+    prices,
+    quotas,
+    render,
+    secret,
+    slurm,
+    warm,
+)
 from clustermgtd.cli.command import Exit
 
-_SUBCOMMANDS = (check_config, config_schema, diff_config, fleet, prices, quotas, render, secret, slurm, warm)
+_SUBCOMMANDS = (check_config, config_schema, diff_config, fleet, nodes, prices, quotas, render, secret, slurm, warm)
 _EPILOG = """\
 examples:
   clustermgtctl check-config cluster.yaml
@@ -19,13 +31,14 @@ examples:
   clustermgtctl diff-config /etc/clustermgtd/cluster.yaml new.yaml
   clustermgtctl config-schema > cluster.schema.json
   clustermgtctl fleet stop --queue q1 --when-idle
+  clustermgtctl nodes replace --queue q1 --at-once 5
   clustermgtctl quotas cluster.yaml
   clustermgtctl prices cluster.yaml --offline
   clustermgtctl slurm cluster.yaml
   clustermgtctl warm cluster.yaml
 
 exit status: 0 success, 1 failure (said on standard error), 2 a wrong command line;
-diff-config has more of them
+diff-config and nodes have more of them
 """
 
 

@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from clustermgtd.adapters.slurm.command_line import CommandLine, located
-from clustermgtd.adapters.slurm.scheduler import SlurmScheduler
 from clustermgtd.cli import facts_command
 from clustermgtd.cli.aws_facts import policy_of, price_facts
 from clustermgtd.cli.command import Help, Subparsers
 from clustermgtd.cli.facts_command import Answer, Question
+from clustermgtd.cli.scheduler import scheduler_of
 from clustermgtd.cli.table import UNKNOWN, number, table
 from clustermgtd.decide.price_order import choices_of
 from clustermgtd.decide.warm import warm_statuses
@@ -25,7 +24,6 @@ from clustermgtd.model.price import Prices
 from clustermgtd.model.schedule import ScheduleName, ScheduleTime
 from clustermgtd.model.snapshot import Snapshot
 from clustermgtd.model.warm import WarmStatus
-from clustermgtd.settings import Settings
 from clustermgtd.settings.schedules import Calendar
 
 _HELP = Help(
@@ -79,7 +77,7 @@ def _answer(question: Question) -> Answer:
     view, unread = None, ""
     if question.online:
         try:
-            view = asyncio.run(_scheduler(settings).view())
+            view = asyncio.run(scheduler_of(settings).view())
         except ClustermgtdError as error:
             unread = f"Slurm cannot be read: {error}"
     snapshot = Snapshot(
@@ -93,12 +91,6 @@ def _answer(question: Question) -> Answer:
     statuses = warm_statuses(policy.warm, policy.nodes, snapshot)
     rows = [_row(status, policy, prices, snapshot, is_up_known=view is not None) for status in statuses]
     return Answer((_json if question.as_json else _text)(rows), (unread,) if unread else ())
-
-
-def _scheduler(settings: Settings) -> SlurmScheduler:
-    slurm = settings.clustermgtd.slurm
-    bin_dir, conf_file = located(slurm.bin_dir, slurm.conf_file)
-    return SlurmScheduler(CommandLine(bin_dir, conf_file, deadline_s=slurm.command_deadline_seconds))
 
 
 def _row(status: WarmStatus, policy: Policy, prices: Prices, snapshot: Snapshot, *, is_up_known: bool) -> _Row:

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from clustermgtd.model.template import TemplateKey, TemplateSpec
 from clustermgtd.node.arguments import AgentArguments
+from clustermgtd.node.user_data import user_data
 from clustermgtd.settings import Settings
+from clustermgtd.settings.policy import template_specs
+
+
+def launch_specs(settings: Settings, head_node: str) -> Mapping[TemplateKey, TemplateSpec]:
+    """What each launch template must hold, the agents' user data included.
+
+    Raises:
+        SettingsError: compute resources without an AMI.
+    """
+    return template_specs(settings, lambda key: user_data(agent_arguments(settings, key.queue, head_node)))
 
 
 def agent_arguments(settings: Settings, queue: str, head_node: str) -> AgentArguments:

@@ -16,7 +16,8 @@ from clustermgtd.settings.update_policy import Need, Rule, rule_of
 
 RELOAD = "`systemctl reload clustermgtd`"
 RENDER = "render slurm.conf anew, `scontrol reconfigure`"
-RESIZE = "render slurm.conf anew, `scontrol reconfigure` (before Slurm 23.11: restart slurmctld)"
+RESIZE = "render slurm.conf anew, `scontrol reconfigure` (before Slurm 23.11: restart slurmctld instead)"
+"""Before 23.11 slurmctld ends when it is reconfigured with other nodes (docs/reference/slurm-facts.md)."""
 _QUEUES = "Scheduling.SlurmQueues"
 _RESOURCES = "Scheduling.SlurmQueues[].ComputeResources"
 
@@ -158,7 +159,7 @@ def _replaced(change: Difference, new: Settings, reason: str) -> Verdict:
     stop, start = f"`clustermgtctl fleet stop{whose}", f"`clustermgtctl fleet start{whose}`"
     match strategy:
         case "DRAIN":
-            action = f"{RELOAD}, then drain the nodes: they power down when their jobs have ended, and come back new"
+            action = f"{RELOAD}, `clustermgtctl nodes replace{whose or ' --all'}`"
             return Verdict(Need.DRAIN, f"{reason}; those that run leave when their jobs end (DRAIN).", action)
         case "TERMINATE":
             action = f"{RELOAD}, {stop} --wait`, {start}: running jobs are requeued"
@@ -183,9 +184,10 @@ def _size(change: Difference, old: Settings, new: Settings) -> Verdict:
     if not leaving:
         count = len(after) - len(before)
         return Verdict(Need.LIVE, f"{count} nodes come; those that are there stay as they are.", f"{RESIZE}, {RELOAD}")
-    reason = f"{len(leaving)} nodes leave, and a job that still runs on one would end."
+    reason = f"{len(leaving)} nodes leave, and a job that runs on one, or names one, would end."
     if not after and resource is None:
-        first = f"`clustermgtctl fleet stop --queue {queue} --when-idle --wait`"
+        reason = f"{len(leaving)} nodes leave with the partition: jobs that run there, or wait for it, would end."
+        first = f"`clustermgtctl fleet stop --queue {queue} --when-idle --wait`, move or cancel jobs that wait for it"
     else:
         update = f'`scontrol update NodeName={fold(leaving)} State=DRAIN Reason="leaves the cluster"`'
         first = f"{update}, wait until `sinfo` shows them without instances (drain~)"

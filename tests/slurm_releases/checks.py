@@ -35,6 +35,7 @@ CHECKS: Mapping[str, tuple[str, ...]] = {
     "resume file": (f"{_FEATURES}::test_the_resume_file_says_which_job_wants_which_nodes",),
     "reservations": ("tests/contract/slurm/test_reservations.py",),
     "hostlists": ("tests/contract/slurm/test_hostlist_contract.py",),
+    "nodes come and go": ("tests/contract/slurm/test_resize.py",),
     "slurmctld in trouble": ("tests/contract/slurm/test_slurmctld_trouble.py",),
 }
 """Check -> prefixes of the ids of its tests."""

@@ -43,18 +43,41 @@ async def ensure(
     """
     if not specs:
         return {}
-    devices = await _root_devices(session, sorted({spec.image_id for spec in specs.values()}))
-    facts = await instance_facts(session, {name for spec in specs.values() for name in spec.instance_types})
-    wanted: dict[str, tuple[TemplateKey, dict[str, Any]]] = {}
-    for key, spec in specs.items():
-        data = template_data(spec, devices[spec.image_id], [facts[name] for name in spec.instance_types])
-        wanted[template_name(cluster_name, key, data)] = (key, data)
+    wanted = await _wanted(session, cluster_name, specs)
     await placement_groups.ensure(session, cluster_name, specs.values())
     found = await _ids_by_name(session, sorted(wanted))
     for name, (key, data) in wanted.items():
         if name not in found:
             found[name] = await _created(session, cluster_name, key, name, data)
     return {key: LaunchTemplate(found[name], _ONLY_VERSION) for name, (key, _) in wanted.items()}
+
+
+async def existing(
+    session: AwsSession, cluster_name: str, specs: Mapping[TemplateKey, TemplateSpec]
+) -> Mapping[TemplateKey, LaunchTemplate]:
+    """The templates that `ensure` has made for these specs already. Nothing is made.
+
+    Raises:
+        ConfigurationError, TransientError: as `ensure` does.
+    """
+    if not specs:
+        return {}
+    wanted = await _wanted(session, cluster_name, specs)
+    found = await _ids_by_name(session, sorted(wanted))
+    return {key: LaunchTemplate(found[name], _ONLY_VERSION) for name, (key, _) in wanted.items() if name in found}
+
+
+async def _wanted(
+    session: AwsSession, cluster_name: str, specs: Mapping[TemplateKey, TemplateSpec]
+) -> dict[str, tuple[TemplateKey, dict[str, Any]]]:
+    """What each template holds, by its name."""
+    devices = await _root_devices(session, sorted({spec.image_id for spec in specs.values()}))
+    facts = await instance_facts(session, {name for spec in specs.values() for name in spec.instance_types})
+    wanted: dict[str, tuple[TemplateKey, dict[str, Any]]] = {}
+    for key, spec in specs.items():
+        data = template_data(spec, devices[spec.image_id], [facts[name] for name in spec.instance_types])
+        wanted[template_name(cluster_name, key, data)] = (key, data)
+    return wanted
 
 
 def template_name(cluster_name: str, key: TemplateKey, data: Mapping[str, Any]) -> str:

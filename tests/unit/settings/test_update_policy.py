@@ -98,7 +98,7 @@ def test_more_nodes_and_new_queues_are_live_fewer_need_a_drain_of_those_that_lea
     ("name", "need", "said"),
     [
         ("COMPUTE_FLEET_STOP", Need.FLEET_STOP, "fleet stop --queue q1 --when-idle"),
-        ("DRAIN", Need.DRAIN, "when their jobs have ended"),
+        ("DRAIN", Need.DRAIN, "nodes replace --queue q1"),
         ("TERMINATE", Need.DRAIN, "requeued"),
     ],
 )
