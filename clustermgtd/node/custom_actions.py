@@ -62,7 +62,7 @@ class Program:
 def programs(text: str, event: str) -> tuple[Program, ...]:
     """Those of an event, in order. The text is ours: what is wrong with it is an exception."""
     entries: list[dict[str, Any]] = json.loads(text)[event]
-    return tuple(Program(one["script"], tuple(one["args"]), one["sha256"]) for one in entries)
+    return tuple(Program(one["script"], tuple(one.get("args", ())), one.get("sha256", "")) for one in entries)
 
 
 def fetch(url: str, path: Path) -> None:

@@ -84,5 +84,8 @@ def test_a_file_that_is_no_program_is_named(tmp_path: Path) -> None:
 
 
 def test_the_file_that_the_role_writes() -> None:
-    entry = {"script": "s3://b/k", "args": ["x"], "sha256": ""}
-    assert programs(json.dumps({"OnNodeStart": [entry]}), "OnNodeStart") == (Program("s3://b/k", ("x",)),)
+    entries = [{"script": "s3://b/k", "args": ["x"], "sha256": "0"}, {"script": "s3://b/alone"}]
+    assert programs(json.dumps({"OnNodeStart": entries}), "OnNodeStart") == (
+        Program("s3://b/k", ("x",), "0"),
+        Program("s3://b/alone"),
+    )
