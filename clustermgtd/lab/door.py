@@ -1,4 +1,4 @@
-"""The lab's own routes in the endpoints' web server: one look at everything, and the daemon's switch."""
+"""The lab's own routes in the endpoints' web server: one look at everything, and switches."""
 
 from __future__ import annotations
 
@@ -25,9 +25,14 @@ class Switchboard(Protocol):
         """End the daemon (SIGTERM) and wait for that."""
         ...
 
+    async def restart_slurmctld(self) -> None:
+        """End slurmctld and start it again on its saved state and the slurm.conf of now."""
+        ...
+
 
 def routes(switchboard: Switchboard) -> list[web.RouteDef]:
-    """`GET /lab/site[?since=N]`, `POST /lab/site/daemon/start`, `POST /lab/site/daemon/stop`."""
+    """`GET /lab/site[?since=N]`, `POST /lab/site/daemon/start`, `POST /lab/site/daemon/stop`,
+    `POST /lab/site/slurmctld/restart`."""
 
     async def describe(request: web.Request) -> web.Response:
         since = request.query.get("since", "0")
@@ -52,4 +57,5 @@ def routes(switchboard: Switchboard) -> list[web.RouteDef]:
         web.get("/lab/site", describe),
         web.post("/lab/site/daemon/start", switch(switchboard.start_daemon)),
         web.post("/lab/site/daemon/stop", switch(switchboard.stop_daemon)),
+        web.post("/lab/site/slurmctld/restart", switch(switchboard.restart_slurmctld)),
     ]

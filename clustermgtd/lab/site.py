@@ -185,6 +185,10 @@ class LabSite:
         assert self._daemon is not None
         await self._daemon.stop()
 
+    async def restart_slurmctld(self) -> None:
+        """See `door.Switchboard`."""
+        await self.slurm.restart_controller()
+
     async def _close_session(self) -> None:
         await self._session.__aexit__(None, None, None)
 

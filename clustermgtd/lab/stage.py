@@ -102,6 +102,10 @@ class Stage:
         """Start it if it does not run, and wait until it says READY."""
         self.client.ask("/lab/site/daemon/start", {})
 
+    def restart_slurmctld(self) -> None:
+        """On its saved state and the slurm.conf of now; returns when it answers."""
+        self.client.ask("/lab/site/slurmctld/restart", {})
+
     def wait_until(self, fact: Callable[[], T], deadline_s: float = 60.0, period_s: float = 0.25) -> T:
         """The first true value of `fact`.
 

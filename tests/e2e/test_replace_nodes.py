@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import pytest
 
 from clustermgtd.errors import PermanentError
 from tests.e2e.lab import Lab, interruptible, running_lab
+from tests.e2e.resizing import reload
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
@@ -44,16 +44,13 @@ def steps(lab: Lab) -> dict[str, str]:
     return said
 
 
-def change_image(lab: Lab, image: str, *, reload: bool = True) -> None:
-    """Another AMI for all nodes, taken over by the daemon."""
+def change_image(lab: Lab, image: str, *, is_taken_over: bool = True) -> None:
+    """Another AMI for all nodes."""
     text = lab.folder.cluster_yaml.read_text()
     before = text.partition("CustomAmi: ")[2].split()[0]
     lab.folder.cluster_yaml.write_text(text.replace(before, image))
-    if reload:
-        since = lab.log_size()
-        assert lab.daemon_pid is not None
-        os.kill(lab.daemon_pid, signal.SIGHUP)
-        lab.wait_until(lambda: lab.events("reload_done", since=since))
+    if is_taken_over:
+        reload(lab)
 
 
 def images(lab: Lab) -> dict[str, str]:
@@ -82,7 +79,7 @@ def test_every_node_of_a_queue_is_replaced_under_a_job_array_and_no_task_fails(l
 
 def test_a_file_that_the_daemon_has_not_taken_over_is_refused(lab: Lab) -> None:
     text = lab.folder.cluster_yaml.read_text()
-    change_image(lab, "ami-00000000000000009", reload=False)
+    change_image(lab, "ami-00000000000000009", is_taken_over=False)
     try:
         with pytest.raises(PermanentError, match="the daemon has made no launch templates for first/c5 as configured"):
             steps(lab)
