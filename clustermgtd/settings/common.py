@@ -88,7 +88,7 @@ class EphemeralVolume(Section):
     """The instance store, if the instance type has one."""
 
     mount_dir: AbsolutePath = "/scratch"
-    """Where the image mounts it at boot. Compute nodes find it as CLUSTERMGTD_NODE_EPHEMERAL_DIR in
+    """Where it is mounted at boot, several disks as one. Compute nodes find it as CLUSTERMGTD_NODE_EPHEMERAL_DIR in
     /etc/clustermgtd/node.env; their agent says in its log if nothing is mounted there."""
 
 
