@@ -84,5 +84,5 @@ def _complaint(unit: dict[str, str], run: Run) -> str:
         return f"{unit['Description']}: not mounted yet"
     quiet = ("journalctl", "--boot", "--no-pager", "--quiet", "--output=cat", f"--lines={_LINES}")
     said = run([*quiet, "--identifier=mount", f"--unit={unit['Id']}"])
-    words = " ".join(said.split()) or f"mounting ended with {unit['Result']}"
+    words = " ".join(dict.fromkeys(said.splitlines())) or f"mounting ended with {unit['Result']}"
     return f"{unit['Description']}: {words}"

@@ -63,7 +63,10 @@ def test_an_instance_store_that_the_instance_does_not_have_is_not_missed() -> No
 
 def test_what_failed_is_named_with_its_reason_and_tried_again() -> None:
     systemd = Systemd(
-        LOADED, unit("efs"), unit("fsx", "failed", "exit-code"), journal="mount.nfs4: access denied\nby server\n"
+        LOADED,
+        unit("efs"),
+        unit("fsx", "failed", "exit-code"),
+        journal="mount.nfs4: access denied by server\nmount.nfs4: access denied by server\n",
     )
     with pytest.raises(TransientError) as raised:
         systemd.mounted_at()
