@@ -12,6 +12,7 @@ from clustermgtd.cli import (
     check_config,
     config_schema,
     diff_config,
+    fetch_config,
     fleet,
     nodes,
     prices,
@@ -23,7 +24,20 @@ from clustermgtd.cli import (
 )
 from clustermgtd.cli.command import Exit
 
-_SUBCOMMANDS = (check_config, config_schema, diff_config, fleet, nodes, prices, quotas, render, secret, slurm, warm)
+_SUBCOMMANDS = (
+    check_config,
+    config_schema,
+    diff_config,
+    fetch_config,
+    fleet,
+    nodes,
+    prices,
+    quotas,
+    render,
+    secret,
+    slurm,
+    warm,
+)
 _EPILOG = """\
 examples:
   clustermgtctl check-config cluster.yaml

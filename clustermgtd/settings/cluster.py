@@ -87,6 +87,10 @@ class Settings(Section):
             if name not in known:
                 message = f"{name} is not a subnet of Clustermgtd.Network.Subnets"
                 yield Finding(location, message, ", ".join([*known][:5]))
+        slurm = self.scheduling.slurm_settings
+        if self.clustermgtd.infrastructure.database and (slurm.database or slurm.external_slurmdbd):
+            message = "cannot be given together with SlurmSettings.Database or ExternalSlurmdbd"
+            yield Finding(("Clustermgtd", "Infrastructure", "Database"), message)
         if self.scheduling.slurm_settings.database and len(self.clustermgtd.cluster_name) > 40:
             message = "at most 40 characters with accounting: Slurm makes names of database tables from it"
             yield Finding(("Clustermgtd", "ClusterName"), message)

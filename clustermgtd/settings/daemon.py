@@ -14,6 +14,7 @@ from clustermgtd.settings.events import Events
 from clustermgtd.settings.gangs import Gangs
 from clustermgtd.settings.governor import Governor
 from clustermgtd.settings.health import Health
+from clustermgtd.settings.infrastructure import Infrastructure
 from clustermgtd.settings.network import Network
 from clustermgtd.settings.node_agent import NodeAgent
 from clustermgtd.settings.schedules import Schedule
@@ -299,6 +300,7 @@ class Clustermgtd(Section):
     events: Events = Events()
     node_agent: NodeAgent = NodeAgent()
     network: Network = Network()
+    infrastructure: Infrastructure = Infrastructure()
     job_tags: Annotated[tuple[Annotated[JobTag, Field(strict=False)], ...], Field(max_length=len(JobTag))] = ()
     """Facts about jobs that instances are tagged with when they are launched: `JobId`, `User`, `Account`, `Partition`.
     Whoever may read tags sees them, users of the instance too. A launch that serves several jobs has the first one's,

@@ -230,6 +230,11 @@ _TABLE: Final[Mapping[str, Mapping[Rule, str]]] = {
         _R.FIXED: "VpcId Vpc.*",
         _R.STACK: "Subnets.<name>.* Outbound NatSubnetId PrivateZone",
     },
+    "Clustermgtd.Infrastructure": {
+        _R.STACK: "HeadNodeRecovery Database.InstanceClass Database.Storage Database.StorageMax Database.MultiZone"
+        " Database.BackupDays Database.DeletionPolicy",
+        _R.FIXED: "Database.SubnetIds",
+    },
     "Clustermgtd.CapacityBlocks": {_R.RELOAD: "DrainMinutes", _R.RESTART: "RefreshSeconds"},
     "Clustermgtd.NodeAgent": {
         _R.RELOAD: "ReportSeconds DeadManSwitch.HeartbeatSeconds",

@@ -58,7 +58,7 @@ def groups(settings: Settings, needs: Needs) -> Part:
             rules += [_rule("StorageGroup", ports, machine) for ports in LUSTRE]
         rules += [_rule("StorageGroup", ports, "StorageGroup") for ports in LUSTRE]
     if needs.database:
-        resources["DatabaseGroup"] = _group(settings, "database", "Database of Slurm's accounting")
+        resources["DatabaseGroup"] = _group(settings, "database", "Database of accounting")
         rules.append(_rule("DatabaseGroup", (MYSQL, MYSQL), "HeadGroup"))
     if has_endpoints(settings):
         resources["EndpointsGroup"] = _group(settings, "endpoints", "VPC endpoints")

@@ -29,6 +29,8 @@ class Part:
     """By name."""
     made: Mapping[Location, Value] = field(default_factory=dict)
     """What the head node's copy of cluster.yaml says about what was made, by place in the file."""
+    variables: Mapping[str, Value] = field(default_factory=dict)
+    """Of the cookbooks' roles: what cluster.yaml has no words for."""
 
 
 def merged(parts: Iterable[Part]) -> Part:
@@ -36,13 +38,17 @@ def merged(parts: Iterable[Part]) -> Part:
     resources: dict[str, Resource] = {}
     outputs: dict[str, Value] = {}
     made: dict[Location, Value] = {}
+    variables: dict[str, Value] = {}
     for part in parts:
-        twice = (resources.keys() & part.resources) | (outputs.keys() & part.outputs) | (made.keys() & part.made)
+        twice: set[object] = set()
+        twice |= (resources.keys() & part.resources) | (outputs.keys() & part.outputs) | (made.keys() & part.made)
+        twice |= variables.keys() & part.variables
         assert not twice, twice
         resources |= part.resources
         outputs |= part.outputs
         made |= part.made
-    return Part(resources, outputs, made)
+        variables |= part.variables
+    return Part(resources, outputs, made, variables)
 
 
 def logical(kind: str, name: str = "") -> str:

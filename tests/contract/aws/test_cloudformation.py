@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import uuid
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +17,19 @@ from clustermgtd.adapters.aws.sqs_notice_queue import SqsNoticeQueue
 from clustermgtd.model.notice import NoticeKind
 from clustermgtd.settings import Settings, loads
 from clustermgtd.settings.cloudformation import template
+from clustermgtd.settings.cloudformation.configuration import parameter_name, unpacked
+from clustermgtd.settings.policy import template_specs
 from tests.contract.conftest import QUICK
 
-EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "minimal.yaml"
+EXAMPLES = Path(__file__).parents[3] / "docs" / "examples" / "networks"
 
 
 @dataclass
 class Stack:
-    """A stack that was made from the minimal cluster."""
+    """A stack in moto's CloudFormation, which makes EC2's resources in moto's EC2, not in the lab's."""
 
+    text: str
     settings: Settings
-    name: str
     aws: Any
     outputs: dict[str, str]
 
@@ -42,21 +43,34 @@ class Stack:
         return asyncio.run(call())
 
 
+def cluster_yaml() -> str:
+    """The example without what moto's CloudFormation cannot make: FSx, listeners of TCP, secrets."""
+    text = (EXAMPLES / "private-compute.yaml").read_text().replace("eu-central-1", "us-east-1")
+    for first, behind in (("LoginNodes:", "Scheduling:"), ("  - Name: scratch", "Clustermgtd:")):
+        text = text[: text.index(first)] + text[text.index(behind) :]
+    key = "arn:aws:secretsmanager:us-east-1:123456789012:secret:munge-AbCdEf"
+    return text.replace("  Scheduler: slurm\n", f"  Scheduler: slurm\n  SlurmSettings:\n    MungeKeySecretArn: {key}\n")
+
+
 @pytest.fixture(scope="module")
 def stack(serve: Any) -> Iterator[Stack]:
-    cluster = f"c{uuid.uuid4().hex[:8]}"
-    text = EXAMPLE.read_text().replace("eu-central-1", "us-east-1")
-    settings = loads(f"{text}Clustermgtd:\n  ClusterName: {cluster}\n  Network: {{VpcId: vpc-0123456789abcdef0}}\n")
+    text = cluster_yaml()
+    settings = loads(text)
     with serve(QUICK) as aws:
-        stacks = aws.client("cloudformation")
+        stacks, s3 = aws.client("cloudformation"), aws.client("s3")
+        s3.create_bucket(Bucket="templates")
+        s3.put_object(Bucket="templates", Key="cluster.json", Body=json.dumps(template(settings, text)).encode())
         stacks.create_stack(
-            StackName=cluster, TemplateBody=json.dumps(template(settings)), Capabilities=["CAPABILITY_IAM"]
+            StackName="cluster",
+            TemplateURL="https://templates.s3.amazonaws.com/cluster.json",
+            Capabilities=["CAPABILITY_IAM"],
         )
-        (made,) = stacks.describe_stacks(StackName=cluster)["Stacks"]
+        (made,) = stacks.describe_stacks(StackName="cluster")["Stacks"]
         stacks.close()
+        s3.close()
         assert made["StackStatus"] == "CREATE_COMPLETE"
         outputs = {one["OutputKey"]: one["OutputValue"] for one in made["Outputs"]}
-        yield Stack(settings, cluster, aws, outputs)
+        yield Stack(text, settings, aws, outputs)
 
 
 def test_the_daemon_takes_the_table_as_it_is(stack: Stack) -> None:
@@ -108,3 +122,43 @@ def test_the_roles_trust_ec2_and_are_in_their_profiles(stack: Stack) -> None:
     for role in roles:
         (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
         assert statement["Principal"]["Service"] == "ec2.amazonaws.com"
+
+
+@pytest.fixture(scope="module")
+def completed(stack: Stack) -> tuple[Settings, dict[str, Any]]:
+    """What the head node fetches when it boots."""
+    ssm = stack.aws.client("ssm")
+    value = ssm.get_parameter(Name=parameter_name(stack.settings))["Parameter"]["Value"]
+    ssm.close()
+    text, variables = unpacked(value)
+    return loads(text), variables
+
+
+def test_the_head_node_s_cluster_yaml_names_what_was_made(stack: Stack, completed: Any) -> None:
+    settings, _ = completed
+    (queue,) = settings.scheduling.slurm_queues
+    assert settings.clustermgtd.events.queue_url == stack.outputs["QueueUrl"]
+    assert settings.clustermgtd.node_agent.conf_server == stack.outputs["HeadNodeAddress"]
+    assert settings.region == "us-east-1"
+    assert queue.networking.subnet_ids[0].startswith("subnet-")
+    assert queue.networking.security_groups[0].startswith("sg-")
+    assert queue.iam.instance_profile.startswith("arn:aws:iam::123456789012:instance-profile/")
+
+
+def test_the_daemon_makes_launch_templates_from_it(completed: Any) -> None:
+    settings, _ = completed
+    (spec,) = template_specs(settings, "").values()
+    (queue,) = settings.scheduling.slurm_queues
+    assert spec.security_groups == queue.networking.security_groups
+    assert spec.instance_profile == queue.iam.instance_profile
+
+
+def test_the_cookbooks_learn_which_file_systems_were_made(stack: Stack, completed: Any) -> None:
+    _, variables = completed
+    efs = stack.aws.client("efs")
+    (file_system,) = efs.describe_file_systems()["FileSystems"]
+    efs.close()
+    assert variables["shared_storage_resources"]["home"] == {"id": file_system["FileSystemId"]}
+    (volume,) = variables["shared_storage_resources"]["apps"]["volume_ids"]
+    assert volume.startswith("vol-")
+    assert variables["shared_storage_head_address"] == stack.outputs["HeadNodeAddress"]

@@ -7,15 +7,14 @@ from typing import Any
 import pytest
 
 from clustermgtd.settings import SettingsError, loads
-from clustermgtd.settings.cloudformation import template
 from clustermgtd.settings.policy import template_specs
-from tests.unit.settings.test_cloudformation import MINIMAL, NETWORKS, VPC, resources
+from tests.unit.settings.test_cloudformation import MINIMAL, NETWORKS, VPC, made_from, resources
 
 EXAMPLE = (NETWORKS / "several-zones.yaml").read_text()
 
 
 def made(name: str) -> dict[str, Any]:
-    return template(loads((NETWORKS / f"{name}.yaml").read_text()))
+    return made_from((NETWORKS / f"{name}.yaml").read_text())
 
 
 def ways_out(of: dict[str, Any]) -> dict[str, str]:
@@ -130,7 +129,7 @@ def test_compute_nodes_may_send_everything_to_each_other_by_group_for_elastic_fa
 
 def test_without_a_vpc_there_is_no_template() -> None:
     with pytest.raises(SettingsError, match=r"Clustermgtd\.Network\.VpcId.*is needed"):
-        template(loads(MINIMAL.removesuffix(VPC)))
+        made_from(MINIMAL.removesuffix(VPC))
 
 
 def test_the_daemon_refuses_a_subnet_that_is_yet_to_be_made() -> None:
