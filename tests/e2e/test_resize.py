@@ -50,7 +50,7 @@ def test_nodes_and_a_queue_come_and_go_while_a_job_runs(lab: Lab) -> None:
     small = lab.folder.cluster_yaml.read_text()
     large = small.replace("MaxCount: 4", "MaxCount: 5").replace("  SlurmQueues:\n", f"  SlurmQueues:\n{SECOND}", 1)
     smaller = small.replace("MaxCount: 4", "MaxCount: 3")
-    job = lab.submit("sleep 600", "--partition=first", f"--nodelist={STATIC}", "--exclusive")
+    job = lab.submit("sleep 600", "--partition=first", f"--nodelist={STATIC}")
     lab.wait_for_job(job, "RUNNING")
     with applying(lab) as applier:
         assert diff(lab, large) == EXITS[Need.LIVE]
