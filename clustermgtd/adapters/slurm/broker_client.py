@@ -81,8 +81,10 @@ class BrokerClient:
         """Set once the first broker serves, or cannot."""
 
     def can(self, operation: str) -> bool:
-        """A broker serves that offers it."""
-        return operation in self._operations
+        """A broker serves that offers it, and is not busy with a call that nobody waits for any more: one that was not
+        answered in time is about to end it."""
+        is_busy_in_vain = self._current is not None and self._current.answered.done()
+        return operation in self._operations and not is_busy_in_vain
 
     async def ask(self, operation: str, arguments: Mapping[str, Any], take: Callable[[Rows], None]) -> None:
         """As `BrokerProcess.ask`.
@@ -107,7 +109,7 @@ class BrokerClient:
         failures = 0
         while True:
             began = self._clock.monotonic()
-            error = await self._life()
+            error = await self._whole_life()
             if self._clock.monotonic() - began > _SETTLED_S or error.why is BrokerEnd.NEW_CONFIGURATION:
                 failures = 0
             pause_s = _pause_s(error.why, failures)
@@ -118,6 +120,17 @@ class BrokerClient:
             if math.isinf(pause_s):
                 return
             await self._clock.sleep(pause_s)
+
+    async def _whole_life(self) -> BrokerError:
+        """`_life` in a task of its own, so that a cancellation always comes through: before Python 3.13 a TaskGroup
+        forgets one that comes while a task of its own fails."""
+        life = asyncio.create_task(self._life(), name="slurm broker")
+        try:
+            await asyncio.wait({life})
+        finally:
+            life.cancel()
+            await asyncio.wait({life})
+        return life.result()
 
     async def _life(self) -> BrokerError:
         """One broker's, from its start to its end; nobody waits for it any more then."""
@@ -130,9 +143,10 @@ class BrokerClient:
         except* BrokerError as group:
             failed = _first(group)
         assert failed is not None, "a broker's life ends with an error"
-        return self._leave(failed)
+        self._leave(failed)
+        return failed
 
-    def _leave(self, error: BrokerError) -> BrokerError:
+    def _leave(self, error: BrokerError) -> None:
         self._operations = frozenset()
         self.pid = None
         if self._current is not None:
@@ -140,7 +154,6 @@ class BrokerClient:
             self._current = None
         while not self._requests.empty():
             self._requests.get_nowait().fail(error)
-        return error
 
     async def _serve(self, process: BrokerProcess) -> None:
         hello = await process.hello()

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import pytest
 
+from clustermgtd.adapters.slurm.broker_client import BrokerClient
 from clustermgtd.adapters.slurm.command_line import CommandLine
 from clustermgtd.adapters.slurm.pyslurm_calls import PyslurmCalls
 from clustermgtd.adapters.slurm.scheduler import SlurmScheduler
@@ -143,13 +144,32 @@ class RealRig:
         await until(condition, what)
 
 
+class BrokerAlone(PyslurmCalls):
+    """An operation that the pyslurm does not offer fails; only AdminComment is the command line's, as in production."""
+
+    def __init__(self, client: BrokerClient, command_line: CommandLine) -> None:
+        super().__init__(client)
+        self._command_line = command_line
+
+    async def admin_comment(self, job: JobId) -> str | None:
+        return await self._command_line.admin_comment(job)
+
+    async def set_admin_comment(self, job: JobId, text: str) -> None:
+        await self._command_line.set_admin_comment(job, text)
+
+
 @asynccontextmanager
 async def pyslurm_scheduler(conf_file: Path) -> AsyncIterator[Scheduler]:
-    """By the broker alone: an operation that the pyslurm does not offer fails."""
+    """By a broker that serves."""
     async with kept_broker(real_launch(conf_file)) as (client, _):
         if client.last_error is not None:
             raise client.last_error
-        yield SlurmScheduler(PyslurmCalls(client))
+        yield SlurmScheduler(BrokerAlone(client, command_line(conf_file)))
+
+
+def command_line(conf_file: Path) -> CommandLine:
+    """The installed programs."""
+    return CommandLine(Path(find_program("scontrol")).parent, conf_file, deadline_s=20)
 
 
 @pytest.fixture(
@@ -174,8 +194,7 @@ def rig(request: pytest.FixtureRequest) -> RigFactory:
                 async with pyslurm_scheduler(conf_file) as scheduler:
                     yield RealRig(slurm, scheduler)
                 return
-            calls = CommandLine(Path(find_program("scontrol")).parent, conf_file, deadline_s=20)
-            yield RealRig(slurm, SlurmScheduler(calls))
+            yield RealRig(slurm, SlurmScheduler(command_line(conf_file)))
 
     return start
 

@@ -479,6 +479,17 @@ class TestPreferred:
 
         play(fake_launch(world.file), story)
 
+    def test_the_call_right_after_an_unanswered_one_goes_by_the_command_line(self, world: World) -> None:
+        """The broker has its own deadline, which began a moment after the caller's."""
+        world.has(trouble={"Partitions.load": ["hang", 60]})
+
+        async def story(s: Stand) -> None:
+            calls = PreferredCalls(s.client, self.CommandLine())
+            await fails(calls.partitions(), IncompleteObservationError, "within 1 s")
+            assert list(await calls.partitions()) == ["by-command-line"]
+
+        play(fake_launch(world.file, deadline_s=1.0), story)
+
 
 def test_a_broker_ends_with_its_daemon(world: World) -> None:
     async def story(s: Stand) -> None:
