@@ -126,7 +126,7 @@ class RealRig:
 
     async def comment_of(self, job: JobId) -> str:
         said = await self.slurm.control.run("scontrol", "-o", "show", "job", str(job))
-        return said.partition(" AdminComment=")[2].partition("  StdErr=")[0]
+        return said.partition(" AdminComment=")[2].partition(" StdErr=")[0].strip()
 
     async def boot(self, *nodes: str) -> None:
         await self.slurm.boot(*nodes)

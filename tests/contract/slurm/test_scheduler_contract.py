@@ -126,6 +126,11 @@ def test_a_job_configures_while_its_nodes_power_up(rig: RigFactory) -> None:
         assert view.jobs[job_id].restarts == 0
         assert [name for name in sorted(NODES) if view.nodes[NodeName(name)].is_powering_up] == list(nodes)
         assert all(view.nodes[name].is_running_job for name in nodes)
+
+        async def is_resumed() -> bool:
+            return bool(await slurm.calls("resume"))
+
+        await slurm.until(is_resumed, "ResumeProgram ran, which is after the state is shown")
         assert len(await slurm.calls("resume")) == 1
 
     play(rig, story)
@@ -285,6 +290,11 @@ def test_a_node_that_is_powering_up_is_not_powered_up_again(rig: RigFactory) -> 
         await slurm.until(are(slurm, lambda value: value.is_powering_up, *names(1, 2)), "the nodes are powering up")
         await slurm.scheduler.power_up(names(1, 2, 3))
         await slurm.until(are(slurm, lambda value: value.is_powering_up, *names(3)), "the third is powering up")
+
+        async def is_resumed() -> bool:
+            return "q1-dy-c5-3" in await slurm.calls("resume")
+
+        await slurm.until(is_resumed, "ResumeProgram ran, which is after the state is shown")
         assert await slurm.calls("resume") == ["q1-dy-c5-[1-2]", "q1-dy-c5-3"]
 
     play(rig, story)

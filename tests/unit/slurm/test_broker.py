@@ -280,11 +280,13 @@ def test_a_broker_that_hangs_is_given_up_at_the_deadline_and_killed(world: World
 
 def test_a_stopped_broker_is_given_up_too(world: World) -> None:
     async def story(s: Stand) -> None:
+        await s.until(lambda: s.client.can("nodes"), "a broker serves")
+        served = len(s.heard.served)
         assert s.client.pid is not None
         os.kill(s.client.pid, signal.SIGSTOP)
         async with asyncio.timeout(10):
             await fails(s.calls.nodes(), IncompleteObservationError, "within 1 s")
-        await s.until(lambda: len(s.heard.served) == 2, "another broker serves")
+        await s.until(lambda: len(s.heard.served) > served, "another broker serves")
 
     play(fake_launch(world.file, deadline_s=1.0), story)
 

@@ -217,6 +217,7 @@ def test_a_job_list_that_is_not_whole_is_no_observation(text: str) -> None:
             PROTECTED,
         ),
         ("JobId=1 WorkDir=/tmp AdminComment=clustermgtd: protected, why  Comment=mine  StdErr=/x\n", PROTECTED),
+        ("JobId=1 WorkDir=/tmp AdminComment=clustermgtd: protected, why StdErr= StdIn=/dev/null\n", PROTECTED),
         ("JobId=1 WorkDir=/tmp AdminComment= StdErr=/dev/null\n", ""),
         ("JobId=1 WorkDir=/tmp Comment=mine StdErr=/dev/null\nJobId=2 WorkDir=/ AdminComment=x StdErr=/\n", ""),
         ("JobId=1 JobName= AdminComment=mine WorkDir=/tmp StdErr=/dev/null\n", ""),
