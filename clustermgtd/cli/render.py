@@ -10,9 +10,8 @@ from pathlib import Path
 from clustermgtd.cli import render_cloudformation, render_cookbook, render_hooks
 from clustermgtd.cli.command import Exit, Help, Subparsers, add_parser
 from clustermgtd.cli.output_file import write
-from clustermgtd.cli.render_hooks import PROGRAM_DIR
 from clustermgtd.settings import SettingsError, load
-from clustermgtd.settings.slurm_conf import PROGRAMS, SlurmSite, render
+from clustermgtd.settings.slurm_conf import PROGRAM_DIR, PROGRAMS, SlurmSite, render
 
 _HELP = Help(
     name="render",
@@ -55,7 +54,7 @@ def register(subparsers: Subparsers) -> None:
         "--program-dir",
         metavar="DIR",
         type=Path,
-        default=Path(PROGRAM_DIR),
+        default=PROGRAM_DIR,
         help=f"folder of the programs {', '.join(PROGRAMS)}; default: %(default)s",
     )
     parser.add_argument(

@@ -9,10 +9,8 @@ from pathlib import Path
 import resume_suspend
 from clustermgtd.cli.command import Exit, Help, Subparsers, add_parser
 from clustermgtd.settings import Settings, SettingsError, load
+from clustermgtd.settings.slurm_conf import PROGRAM_DIR
 from resume_suspend.programs import PROGRAMS, write_programs
-
-PROGRAM_DIR = "/usr/libexec/clustermgtd"
-"""Where the hooks' executables are installed unless the site says otherwise."""
 
 _HELP = Help(
     name="hook-programs",
@@ -35,7 +33,7 @@ def register(subparsers: Subparsers) -> None:
     parser = add_parser(subparsers, _HELP)
     parser.add_argument("file", metavar="FILE", help="the cluster.yaml")
     parser.add_argument(
-        "--program-dir", metavar="DIR", type=Path, default=Path(PROGRAM_DIR), help="folder; default: %(default)s"
+        "--program-dir", metavar="DIR", type=Path, default=PROGRAM_DIR, help="folder; default: %(default)s"
     )
     parser.set_defaults(run=_run)
 

@@ -87,11 +87,18 @@ class Settings(Section):
             if name not in known:
                 message = f"{name} is not a subnet of Clustermgtd.Network.Subnets"
                 yield Finding(location, message, ", ".join([*known][:5]))
-        slurm = self.scheduling.slurm_settings
+        yield from self._accounting_findings()
+
+    def _accounting_findings(self) -> Iterator[Finding]:
+        slurm, local = self.scheduling.slurm_settings, self.clustermgtd.accounting.local_database
         if self.clustermgtd.infrastructure.database and (slurm.database or slurm.external_slurmdbd):
             message = "cannot be given together with SlurmSettings.Database or ExternalSlurmdbd"
             yield Finding(("Clustermgtd", "Infrastructure", "Database"), message)
-        if self.scheduling.slurm_settings.database and len(self.clustermgtd.cluster_name) > 40:
+        if local:
+            for other in slurm.given("database", "external_slurmdbd"):
+                message = f"cannot be true together with Scheduling.SlurmSettings.{other}"
+                yield Finding(("Clustermgtd", "Accounting", "LocalDatabase"), message)
+        if (slurm.database or local) and len(self.clustermgtd.cluster_name) > 40:
             message = "at most 40 characters with accounting: Slurm makes names of database tables from it"
             yield Finding(("Clustermgtd", "ClusterName"), message)
 

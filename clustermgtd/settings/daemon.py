@@ -30,7 +30,7 @@ from clustermgtd.settings.section import (
     Sha256,
     TableName,
 )
-from clustermgtd.settings.slurm_access import SlurmAccess
+from clustermgtd.settings.slurm_access import Accounting, Licenses, SlurmAccess
 
 SlurmTimeout = Annotated[int, Field(ge=1, le=65_533)]
 """Whole seconds in the range of Slurm's 16-bit settings."""
@@ -283,6 +283,10 @@ class Clustermgtd(Section):
     schedules: Mapping[ResourceName, Schedule] = Field(default_factory=dict)
     """Times at which nodes are up before anybody needs them, by a name of yours."""
     slurm: SlurmAccess = SlurmAccess()
+    accounting: Accounting = Accounting()
+    licenses: Licenses = Field(default_factory=dict)
+    """Licenses that Slurm counts, by name: how many jobs may hold at a time. A job waits for those it asks for
+    before it gets nodes."""
     hooks: Hooks = Hooks()
     metrics: Metrics = Metrics()
     log: Log = Log()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
 
@@ -52,3 +53,16 @@ class SlurmAccess(Section):
     """True where DNS knows every node's name even while it has no instance; otherwise nodes that power up get the
     address 127.0.0.1 until slurmd registers, because slurmctld blocks on names that do not resolve."""
     start_gate: StartGate = StartGate()
+
+
+LicenseName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")]
+Licenses = Mapping[LicenseName, Annotated[int, Field(ge=0, le=2**31 - 1)]]
+"""How many of each license jobs may hold at a time (`sbatch --licenses`)."""
+
+
+class Accounting(Section):
+    """Accounting without a database server of one's own."""
+
+    local_database: bool = False
+    """Run slurmdbd with a MariaDB on the head node, reached over its unix socket. It lives and dies with the head
+    node's disk. Not together with SlurmSettings.Database or ExternalSlurmdbd."""

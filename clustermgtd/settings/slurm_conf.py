@@ -28,6 +28,8 @@ _NO_CHOICE = (23, 11)
 """The release from which slurmctld always takes addresses from registrations and never caches them: it complains of
 `cloud_reg_addrs` and `NoAddrCache` as defunct."""
 
+PROGRAM_DIR = Path("/usr/libexec/clustermgtd")
+"""Where the hooks' executables are installed unless the site says otherwise."""
 PROGRAMS: Mapping[str, str] = {
     "resume": "ResumeProgram",
     "suspend": "SuspendProgram",
@@ -77,6 +79,7 @@ def _globals(settings: Settings, site: SlurmSite) -> Mapping[str, str]:
         "SelectType": "select/cons_tres",
         "SelectTypeParameters": "CR_CPU_Memory" if slurm.enable_memory_based_scheduling else "CR_CPU",
         **({"GresTypes": "gpu"} if gpus else {}),
+        **_licenses(settings),
         **{PROGRAMS[name]: str(site.programs[name]) for name in PROGRAMS if name != "start_gate"},
         **({PROGRAMS["start_gate"]: str(site.programs["start_gate"])} if own.start_gate.enabled else {}),
         # 0 is without limit: the daemon paces launches by EC2's own limits, and sees each job whole
@@ -117,6 +120,8 @@ _SCHEDULER_PARAMETERS = (
 
 def _controller_parameters(takes_addresses_from_registration: bool) -> Iterator[str]:
     yield "idle_on_node_suspend"
+    # compute nodes and login nodes get their slurm.conf from slurmctld
+    yield "enable_configless"
     if takes_addresses_from_registration:
         yield "cloud_reg_addrs"
     # look for nodes to resume or suspend every second; the default's ten are what users wait for
@@ -124,6 +129,11 @@ def _controller_parameters(takes_addresses_from_registration: bool) -> Iterator[
     yield "power_save_min_interval=0"
     # an instance shows less memory than its type promises; nodes below this share of RealMemory are refused
     yield "node_reg_mem_percent=75"
+
+
+def _licenses(settings: Settings) -> dict[str, str]:
+    counts = settings.clustermgtd.licenses
+    return {"Licenses": ",".join(f"{name}:{count}" for name, count in sorted(counts.items()))} if counts else {}
 
 
 def _suspend_time(seconds: int) -> str:

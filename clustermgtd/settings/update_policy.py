@@ -208,10 +208,11 @@ _TABLE: Final[Mapping[str, Mapping[Rule, str]]] = {
         _R.RELOAD: "PeriodSeconds TierReturnSeconds JobTags Launch.* Termination.* Protection.* Governor.* Gangs.*"
         " Interruptions.* Health.*",
         _R.RESTART: "Hooks.* Metrics.* Log.* Prices.* Quotas.* Events.*",
-        _R.SLURM: "ScaledownIdletimeSeconds ResumeTimeoutSeconds SuspendTimeoutSeconds Schedules.<name>.*",
+        _R.SLURM: "ScaledownIdletimeSeconds ResumeTimeoutSeconds SuspendTimeoutSeconds Schedules.<name>.* Licenses",
         _R.TYPES: "CapacityTiers InstanceTypes.<name>.*",
         _R.NODES: "ScriptChecksums",
     },
+    "Clustermgtd.Accounting": {_R.HEAD: "LocalDatabase"},
     "Clustermgtd.Queues.<name>": {
         _R.SLURM: "ScaledownIdletimeSeconds ResumeTimeoutSeconds SuspendTimeoutSeconds"
         " ComputeResources.<name>.ScaledownIdletimeSeconds",

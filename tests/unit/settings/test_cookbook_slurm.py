@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clustermgtd.settings import Settings, loads
+import pytest
+
+from clustermgtd.settings import Settings, SettingsError, loads
 from clustermgtd.settings.cookbook import Machine, MachineKind
 from clustermgtd.settings.cookbook.slurm import variables
 
@@ -34,3 +36,65 @@ def test_no_key_is_made_where_a_secret_holds_it() -> None:
     settings = f"{{MungeKeySecretArn: '{SECRET}'}}"
     assert (head(settings)["munge_key_secret_arn"], head(settings)["munge_makes_key"]) == (SECRET, False)
     assert compute(settings)["munge_key_secret_arn"] == SECRET
+
+
+def test_nodes_and_partitions_are_the_text_of_render_slurm_conf() -> None:
+    text = str(head(own="{Licenses: {matlab: 3, ansys: 1}}")["slurm_nodes_conf"])
+    assert "PartitionName=q1 " in text
+    assert "ResumeProgram=/usr/libexec/clustermgtd/resume\n" in text
+    assert "Licenses=ansys:1,matlab:3\n" in text
+    assert "enable_configless" in text
+
+
+def test_compute_nodes_get_their_configuration_from_slurmctld() -> None:
+    assert "slurm_nodes_conf" not in compute()
+
+
+def test_without_a_database_there_is_no_accounting() -> None:
+    assert head()["slurm_accounting"] == "none"
+    assert head()["slurmdbd_database"] == "none"
+
+
+def test_a_local_database_is_beside_slurmctld() -> None:
+    rendered = head(own="{Accounting: {LocalDatabase: true}}")
+    assert (rendered["slurm_accounting"], rendered["slurmdbd_database"]) == ("head", "local")
+
+
+def test_a_database_server_has_a_host_a_port_and_a_secret() -> None:
+    database = f"{{Uri: 'db.example.com', UserName: admin, PasswordSecretArn: '{SECRET}'}}"
+    rendered = head(f"{{Database: {database}}}", "{ClusterName: my-cluster}")
+    assert rendered["slurm_accounting"] == "head"
+    assert {name: value for name, value in rendered.items() if name.startswith("slurmdbd_")} == {
+        "slurmdbd_database": "remote",
+        "slurmdbd_database_host": "db.example.com",
+        "slurmdbd_database_port": 3306,
+        "slurmdbd_database_user": "admin",
+        "slurmdbd_database_name": "my_cluster",
+        "slurmdbd_password_secret_arn": SECRET,
+    }
+    other = head(f"{{Database: {database.replace('.com', '.com:3307')}}}")
+    assert other["slurmdbd_database_port"] == 3307
+
+
+def test_an_external_slurmdbd_leaves_nothing_to_run_here() -> None:
+    rendered = head("{ExternalSlurmdbd: {Host: dbd.example.com, Port: 6820}}")
+    assert rendered["slurmdbd_database"] == "none"
+    assert rendered["slurm_accounting"] == "external"
+    assert (rendered["slurm_accounting_host"], rendered["slurm_accounting_port"]) == ("dbd.example.com", 6820)
+
+
+def test_a_local_database_and_another_contradict_each_other() -> None:
+    with pytest.raises(SettingsError, match=r"cannot be true together with .*ExternalSlurmdbd"):
+        cluster("{ExternalSlurmdbd: {Host: dbd}}", "{Accounting: {LocalDatabase: true}}")
+
+
+def test_gpus_are_listed_for_gres_conf() -> None:
+    text = MINIMAL.replace("c5.xlarge\n          Min", "g5.12xlarge\n          Min")
+    rendered = variables(Machine(loads(text), MachineKind.HEAD))
+    assert rendered["slurm_gpus"] == [{"nodes": "q1-dy-c5-[1-9],q1-st-c5-1", "type": "a10g", "count": 4}]
+
+
+def test_login_nodes_know_their_grace() -> None:
+    pool = "{Name: p, InstanceType: c5.large, GracetimePeriod: 20, Networking: {SubnetIds: [subnet-0123456789abcdef0]}}"
+    settings = loads(f"{MINIMAL}LoginNodes: {{Pools: [{pool}]}}\n")
+    assert variables(Machine(settings, MachineKind.LOGIN, "p"))["login_node_grace_minutes"] == 20
