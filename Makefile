@@ -11,7 +11,7 @@ PYTEST_ARGS ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-system demo test test-slurm-releases test-pyslurm lint format sim scenarios bench docs lock clean
+.PHONY: help setup-system demo test test-slurm-releases test-pyslurm test-cookbooks lint format sim scenarios bench docs lock clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,11 @@ test-slurm-releases: setup-system $(INSTALLED)  ## What users' releases of Slurm
 SUITE ?= trixie
 test-pyslurm: setup-system $(INSTALLED)  ## The adapters' contract over a real pyslurm (PYSLURM=../pyslurm SUITE=trixie; as root)
 	tools/test-pyslurm "$(SUITE)" "$(PYSLURM)" $(PYTEST_ARGS)
+
+# Namespaces of their own take every mount and process of the machines with them, however the command ends.
+test-cookbooks: setup-system $(INSTALLED)  ## Plays make a cluster of containers that runs a job (PYTEST_ARGS="-k trixie"; as root)
+	tools/setup-containers
+	unshare --mount --pid --fork --kill-child --mount-proc $(PY) -m pytest -s tests/cookbooks/story.py $(PYTEST_ARGS)
 
 lint: $(INSTALLED)  ## ruff, mypy, import contracts
 	$(PY) -m ruff check

@@ -44,6 +44,8 @@ def main(argv: list[str]) -> int:
         # every mount and process of the machines ends with this one, even after kill -9
         command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-m"]
         os.execvpe(command[0], [*command, "tests.cookbooks", *argv], os.environ | {_INSIDE: "1"})
+    for number in (signal.SIGINT, signal.SIGTERM):  # the first process of a namespace has no handlers of its own
+        signal.signal(number, signal.default_int_handler)
     options = parse(argv)
     settings = load(options.cluster)
     described = variables(Description(settings, MachineKind(options.kind), options.group))

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from clustermgtd.lab.environment import NOBODYS_CREDENTIALS
 from clustermgtd.settings import loads
 from clustermgtd.settings.cookbook import Machine as Description
 from clustermgtd.settings.cookbook import MachineKind, variables
@@ -34,6 +35,10 @@ MISSING = [
     if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None
 ]
 USER = 2001
+STAND_IN = "/stand-in"
+"""Where machines other than the head node see its /home, which their kernel cannot mount by NFS."""
+QUEUE_URL = "https://sqs.us-east-1.amazonaws.com/123456789012/clustermgtd-events"
+"""In cluster.yaml; replaced by the endpoints' own."""
 JOB_S = 180.0
 GONE_S = 240.0
 
@@ -42,6 +47,12 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can boot containers"),
     pytest.mark.skipif(bool(MISSING), reason=f"programs are missing: {', '.join(MISSING)}"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in NOBODYS_CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
@@ -67,11 +78,15 @@ class Site:
         self.place = place
         self.suite = suite
         self.cloud = cloud
-        self.text = (HERE / "cluster.yaml").read_text().replace("QUEUE_URL", cloud.queue_url)
+        self.text = (HERE / "cluster.yaml").read_text().replace(QUEUE_URL, cloud.queue_url)
         self.cluster_yaml = place.folder / "cluster.yaml"
         self.cluster_yaml.write_text(self.text)
         self.addresses = {name: place.network.address(n) for n, name in enumerate(("head-1", "login-1", "image-1"), 2)}
-        self.head_extra = {"clustermgtd_cluster_yaml": str(self.cluster_yaml)}
+        self.head_extra = {
+            "clustermgtd_cluster_yaml": str(self.cluster_yaml),
+            "monitoring_ec2_endpoint": cloud.environment["AWS_ENDPOINT_URL"],
+            "shared_storage_nfs_server": "ganesha",
+        }
 
     def host(self, machine: Machine, kind: MachineKind, group: str = "") -> Host:
         described = variables(Description(loads(self.text), kind, group))
@@ -90,7 +105,11 @@ class Site:
             | (
                 self.head_extra
                 if kind is MachineKind.HEAD
-                else {"slurm_controllers": [f"head-1({self.addresses['head-1']})"]}
+                else {
+                    "slurm_controllers": [f"head-1({self.addresses['head-1']})"],
+                    "shared_storage_head_address": "head-1",
+                    "shared_storage_stand_in_dir": STAND_IN,
+                }
             ),
         )
 
@@ -100,18 +119,19 @@ def test_from_empty_machines_to_a_job_and_back(suite: str, place: Place) -> None
     base = (base_folder(suite),)
     home = place.folder / "home"
     home.mkdir()
-    binds = {wheels(suite): INSIDE, home: "/home"}
+    binds = {wheels(suite): INSIDE, home: f"{STAND_IN}/cluster-home"}
     cloud = Cloud(place, binds)
     with cloud.running():
         site = Site(place, suite, cloud)
         with (
-            place.machine("head-1", site.addresses["head-1"], base, binds) as head,
+            place.machine("head-1", site.addresses["head-1"], base, {**binds, home: "/home"}) as head,
             place.machine("login-1", site.addresses["login-1"], base, binds) as login,
         ):
             layer = place.folder / "image"
             with place.machine("image-1", site.addresses["image-1"], base, binds, layer=layer) as builder:
-                for machine in (head, login, builder):
-                    machine.run(f"useradd --uid {USER} --create-home --shell /bin/bash alice")
+                head.run(f"useradd --uid {USER} --create-home --shell /bin/bash alice")
+                for machine in (login, builder):
+                    machine.run(f"useradd --uid {USER} --no-create-home --shell /bin/bash alice")
                 hosts = [
                     site.host(head, MachineKind.HEAD),
                     site.host(login, MachineKind.LOGIN, "login"),
