@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from clustermgtd.settings.cookbook import common, custom_actions, directory, monitoring, slurm, storage
+from clustermgtd.settings.cookbook import common, custom_actions, dcv, directory, monitoring, slurm, storage
 from clustermgtd.settings.cookbook.machine import Machine
 
 SECTIONS: Final[tuple[Callable[[Machine], dict[str, object]], ...]] = (
     common.variables,
     custom_actions.variables,
+    dcv.variables,
     directory.variables,
     monitoring.variables,
     slurm.variables,
