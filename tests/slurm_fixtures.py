@@ -43,8 +43,9 @@ class RealSlurm:
         self._booted: dict[str, asyncio.subprocess.Process] = {}
 
     async def submit(self, size: int, *, seconds: int = 60, extra: tuple[str, ...] = ()) -> JobId:
-        """A batch job over whole nodes."""
-        argv = ("sbatch", "--parsable", "--exclusive", f"-N{size}", "-o", "/dev/null", *extra)
+        """A batch job over whole nodes, whose processes `close` finds, suspended ones too."""
+        marker = f"--export=ALL,{LAB_MARKER}={self.control.paths.folder}"
+        argv = ("sbatch", "--parsable", "--exclusive", f"-N{size}", "-o", "/dev/null", marker, *extra)
         said = await self.control.run(*argv, f"--wrap=sleep {seconds}", stdin="")
         return JobId(int(said.strip()))
 
