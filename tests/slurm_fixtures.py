@@ -35,6 +35,9 @@ FAST = {
 """The fastest reactions that Slurm offers."""
 
 
+_POWER_SAVE_PASS_S = 1.1
+
+
 class RealSlurm:
     """A running slurmctld and the nodes that a test booted."""
 
@@ -50,7 +53,12 @@ class RealSlurm:
         return JobId(int(said.strip()))
 
     async def boot(self, *nodes: str) -> None:
-        """Start the nodes' slurmd."""
+        """Start the nodes' slurmd, not before ResumeProgram was called for them, as an instance does.
+
+        A slurmd that starts in an earlier second than the power-up never makes its node ready: slurmctld compares whole
+        seconds, and its power-saving pass comes up to a second after the state is shown.
+        """
+        await asyncio.sleep(_POWER_SAVE_PASS_S)
         folder = self.control.paths.folder
         for node in nodes:
             self._booted[node] = await asyncio.create_subprocess_exec(
