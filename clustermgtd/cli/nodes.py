@@ -110,10 +110,9 @@ def register(subparsers: Subparsers) -> None:
 
 
 def _at_least_one(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of nodes, at least 1")
+    return int(text)
 
 
 def _moment(text: str) -> float:

@@ -15,18 +15,25 @@ def write(text: str, path: Path | None) -> Exit:
         print(text, end="")
         return Exit.OK
     try:
-        _replace(path, text)
+        replace(path, text.encode())
     except OSError as error:
         print(f"{path}: cannot be written: {error.strerror}", file=sys.stderr)
         return Exit.FAILED
     return Exit.OK
 
 
-def _replace(path: Path, text: str) -> None:
-    """Others may read the file at any moment."""
+def replace(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Whole or not at all: others may read the file at any moment. `mode` is less what the umask takes away.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
-        temporary.write_text(text, encoding="utf-8")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)

@@ -6,11 +6,11 @@ import argparse
 import base64
 import binascii
 import json
-import os
 import sys
 from pathlib import Path
 
 from clustermgtd.cli.command import Exit, Help, Subparsers, add_parser
+from clustermgtd.cli.output_file import replace
 
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 20
@@ -138,16 +138,8 @@ def check_length(value: bytes, allowed: range | None) -> None:
 
 
 def _replace(path: Path, value: bytes) -> bool:
-    """Whether the file was written: whole, with mode 0400, or not at all."""
+    """Whether the file was written, with mode 0400."""
     if path.exists() and path.read_bytes() == value:
         return False
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(value)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    replace(path, value, 0o400)
     return True
