@@ -7,8 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import yaml
-
 from clustermgtd.cli.command import Exit, Help, Subparsers, add_parser
 from clustermgtd.cli.output_file import write
 from clustermgtd.cli.secret import SecretError, read
@@ -25,7 +23,7 @@ write the file with the ids of what was made: subnets, security groups, queue, f
     examples="""\
 examples:
   clustermgtctl fetch-config arn:aws:ssm:eu-central-1:123456789012:parameter/clustermgtd/physics/configuration \\
-      --output-file /etc/clustermgtd/cluster.yaml --variables-file /etc/clustermgtd/made.yml
+      --output-file /etc/clustermgtd/cluster.yaml
 
 exit status: 0, 1 if it cannot be read or written, 2 for a wrong command line""",
 )
@@ -36,12 +34,6 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument("arn", metavar="ARN", help="of the parameter (the stack's output ConfigurationArn)")
     parser.add_argument("--output-file", metavar="PATH", type=Path, help="default: standard output")
     parser.add_argument(
-        "--variables-file",
-        metavar="PATH",
-        type=Path,
-        help="variables of the cookbooks' roles that only the stack knows",
-    )
-    parser.add_argument(
         "--wait-seconds", metavar="N", type=float, default=0.0, help="how long to try again; default: %(default)g"
     )
     parser.set_defaults(run=_run)
@@ -51,14 +43,9 @@ def _run(arguments: argparse.Namespace) -> int:
     deadline = time.monotonic() + arguments.wait_seconds
     while True:
         try:
-            text, variables = unpacked(read(arguments.arn).decode())
-            break
+            return write(unpacked(read(arguments.arn).decode()), arguments.output_file)
         except (SecretError, ValueError) as error:
             if time.monotonic() + RETRY_S > deadline:
                 print(f"{arguments.arn}: {error}", file=sys.stderr)
                 return Exit.FAILED
         time.sleep(RETRY_S)
-    written = write(text, arguments.output_file)
-    if written is Exit.OK and arguments.variables_file is not None:
-        return write(yaml.safe_dump(variables, sort_keys=True), arguments.variables_file)
-    return written

@@ -31,7 +31,7 @@ from clustermgtd.settings.site import (
     Monitoring,
     tag_findings,
 )
-from clustermgtd.settings.storage import SharedStorage, storage_findings
+from clustermgtd.settings.storage import HOME_NAME, SharedStorage, storage_findings
 
 NEVER = -1
 
@@ -108,6 +108,10 @@ class Settings(Section):
             yield Finding(("SharedStorage", index, "Name"), f"is also the name of SharedStorage[{first}]")
         for index, first in repeated([storage.mount_point for storage in self.shared_storage]):
             yield Finding(("SharedStorage", index, "MountDir"), f"is also the MountDir of SharedStorage[{first}]")
+        names = [*(storage.name for storage in self.shared_storage), HOME_NAME]
+        for name in self.clustermgtd.storage_resources:
+            if name not in names:
+                yield Finding(("Clustermgtd", "StorageResources", name), "is no file system's name", ", ".join(names))
 
     def _tag_findings(self) -> Iterator[Finding]:
         yield from _under(("Tags",), tag_findings(self.tags))

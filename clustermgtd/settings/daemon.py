@@ -28,9 +28,11 @@ from clustermgtd.settings.section import (
     Seconds,
     Section,
     Sha256,
+    StorageName,
     TableName,
 )
 from clustermgtd.settings.slurm_access import Accounting, Licenses, SlurmAccess
+from clustermgtd.settings.storage import StorageResource
 
 SlurmTimeout = Annotated[int, Field(ge=1, le=65_533)]
 """Whole seconds in the range of Slurm's 16-bit settings."""
@@ -305,6 +307,9 @@ class Clustermgtd(Section):
     node_agent: NodeAgent = NodeAgent()
     network: Network = Network()
     infrastructure: Infrastructure = Infrastructure()
+    storage_resources: Mapping[StorageName, StorageResource] = Field(default_factory=dict)
+    """What AWS knows about file systems, by their Name in SharedStorage; `cluster-home` is the /home of
+    `HeadNode.SharedStorageType`. Machines of a stack find in it what the stack made."""
     job_tags: Annotated[tuple[Annotated[JobTag, Field(strict=False)], ...], Field(max_length=len(JobTag))] = ()
     """Facts about jobs that instances are tagged with when they are launched: `JobId`, `User`, `Account`, `Partition`.
     Whoever may read tags sees them, users of the instance too. A launch that serves several jobs has the first one's,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -65,3 +66,9 @@ class NodeAgent(Section):
     the instance is hibernated."""
     health_check: HealthCheck = HealthCheck()
     dead_man_switch: DeadManSwitch = DeadManSwitch()
+
+    @property
+    def controllers(self) -> tuple[str, ...]:
+        """Hosts of ConfServer, without their ports."""
+        servers = [one.strip() for one in (self.conf_server or "").split(",")]
+        return tuple(re.sub(r":[0-9]+$", "", one) for one in servers if one)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from clustermgtd.settings.common import DeletionPolicy, VolumeType, volume_findings
 from clustermgtd.settings.section import AbsolutePath, Finding, Section, StorageName
 
+HOME: Final = "/home"
+HOME_NAME: Final = "cluster-home"
+"""Name of the shared /home among the file systems, where no SharedStorage is mounted there."""
 ImportedFileChunkSize = Annotated[int, Field(ge=1, le=512000)]
 
 
@@ -211,6 +214,19 @@ _OF_THE_SYSTEM = (
 )
 RESERVED_DIRS = frozenset({"/", *(f"/{name}" for name in _OF_THE_SYSTEM.split())})
 """Mounting over these would hide the system's own files."""
+
+
+class StorageResource(Section):
+    """What ParallelCluster's keys do not say about a file system; AWS's Describe calls show it."""
+
+    volume_ids: tuple[str, ...] = ()
+    """EBS volumes: one, or those of an array in their order."""
+    id: str = ""
+    """File system id."""
+    server: str = ""
+    """DNS name of what FSx or File Cache serves it with."""
+    path: str = ""
+    """MountName, VolumePath or JunctionPath there."""
 
 
 class SharedStorage(Section):

@@ -213,6 +213,7 @@ _TABLE: Final[Mapping[str, Mapping[Rule, str]]] = {
         _R.NODES: "ScriptChecksums",
     },
     "Clustermgtd.Accounting": {_R.HEAD: "LocalDatabase"},
+    "Clustermgtd.StorageResources.<name>": {_R.MACHINES: "VolumeIds Id Server Path"},
     "Clustermgtd.Queues.<name>": {
         _R.SLURM: "ScaledownIdletimeSeconds ResumeTimeoutSeconds SuspendTimeoutSeconds"
         " ComputeResources.<name>.ScaledownIdletimeSeconds",

@@ -1,4 +1,4 @@
-"""cluster.yaml on its way to the machines: a parameter of SSM with the file, and with what was made.
+"""cluster.yaml on its way to head and login nodes: a parameter of SSM with the file, and with what was made.
 
 User data could hold it too, but a change of user data stops and starts the head node.
 """
@@ -38,16 +38,20 @@ def configuration(settings: Settings, text: str, whole: Part) -> Part:
     Raises:
         SettingsError: it is too long, even compressed.
     """
-    made: list[Value] = [[list(place), value] for place, value in sorted(whole.made.items(), key=str)]
+    # what is taken out comes last: another part may have filled in something below it
+    places = sorted(whole.made.items(), key=lambda item: (item[1] is None, str(item)))
+    made: list[Value] = [[list(place), value] for place, value in places]
     made.append([["Region"], {"Ref": "AWS::Region"}])
     packed = base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
-    value: Value = {"cluster_yaml": packed, "made": made, "variables": dict(whole.variables)}
+    value: Value = {"cluster_yaml": packed, "made": made}
     length = len(json.dumps(value))
     if length > PARAMETER_MAX - _VALUES_MARGIN:
         message = f"has {length} characters, compressed and with what is made; a parameter of SSM holds {PARAMETER_MAX}"
         raise SettingsError([Problem("", message, suggestion="take comments and long scripts' arguments out of it")])
     resource: Resource = {
         "Type": "AWS::SSM::Parameter",
+        # the head node waits for the parameter: its name has to be known by then, or resolvers keep that it is not
+        **({"DependsOn": ["HeadName"]} if "HeadName" in whole.resources else {}),
         "Properties": {
             "Name": parameter_name(settings),
             "Type": "String",
@@ -59,8 +63,8 @@ def configuration(settings: Settings, text: str, whole: Part) -> Part:
     return Part({"Configuration": resource}, outputs={"ConfigurationArn": sub(parameter_arn(settings))})
 
 
-def unpacked(parameter: str) -> tuple[str, dict[str, Value]]:
-    """The parameter's value as the machines' cluster.yaml, and the variables of the cookbooks' roles.
+def unpacked(parameter: str) -> str:
+    """The parameter's value as the machines' cluster.yaml.
 
     Raises:
         ValueError: it is not what `configuration` makes.
@@ -71,7 +75,7 @@ def unpacked(parameter: str) -> tuple[str, dict[str, Value]]:
         data = yaml.safe_load(text)
         for place, made in value["made"]:
             _put(data, tuple(place), made)
-        return yaml.safe_dump(data, sort_keys=False, width=120), dict(value["variables"])
+        return yaml.safe_dump(data, sort_keys=False, width=120)
     except (KeyError, TypeError, OSError, EOFError, yaml.YAMLError) as error:
         raise ValueError(f"is not what `render cloudformation` makes: {error!r}") from error
 

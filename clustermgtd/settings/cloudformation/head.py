@@ -61,7 +61,7 @@ def head(settings: Settings) -> Part:
     if settings.clustermgtd.node_agent.conf_server is None:
         made[("Clustermgtd", "NodeAgent", "ConfServer")] = address
     outputs = {"HeadNode": ref("Head"), "HeadNodeAddress": attribute("Head", "PrivateIp")}
-    return Part(resources, outputs, made, {"shared_storage_head_address": address})
+    return Part(resources, outputs, made)
 
 
 def _instance(settings: Settings) -> dict[str, Value]:

@@ -33,13 +33,13 @@ def user_data(settings: Settings, networking: Networking, kind: str, group: str 
         *(_TELL if kind == "head" else []),
         "mkdir -p /etc/clustermgtd",
         f"{PROGRAMS}/clustermgtctl fetch-config '{parameter_arn(settings)}' --wait-seconds {timeout_s} \\",
-        "  --output-file /etc/clustermgtd/cluster.yaml --variables-file /etc/clustermgtd/made.yml",
+        "  --output-file /etc/clustermgtd/cluster.yaml",
         f"{PROGRAMS}/clustermgtctl render cookbook-variables /etc/clustermgtd/cluster.yaml \\",
         f"  --machine {kind}{of_group} > /etc/clustermgtd/variables.yml",
         f"printf '[{kind}]\\nlocalhost ansible_connection=local\\n' > /etc/clustermgtd/inventory",
         f"cd {COOKBOOKS}",
         f"{PROGRAMS}/ansible-playbook -i /etc/clustermgtd/inventory --limit {kind} --tags configure \\",
-        "  -e @/etc/clustermgtd/variables.yml -e @/etc/clustermgtd/made.yml site.yml",
+        "  -e @/etc/clustermgtd/variables.yml site.yml",
         "",
     ]
     return {"Fn::Base64": {"Fn::Sub": "\n".join(lines)}}

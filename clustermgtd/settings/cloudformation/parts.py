@@ -28,9 +28,7 @@ class Part:
     outputs: Mapping[str, Value] = field(default_factory=dict)
     """By name."""
     made: Mapping[Location, Value] = field(default_factory=dict)
-    """What the head node's copy of cluster.yaml says about what was made, by place in the file."""
-    variables: Mapping[str, Value] = field(default_factory=dict)
-    """Of the cookbooks' roles: what cluster.yaml has no words for."""
+    """What the machines' copy of cluster.yaml says about what was made, by place in the file."""
 
 
 def merged(parts: Iterable[Part]) -> Part:
@@ -38,17 +36,14 @@ def merged(parts: Iterable[Part]) -> Part:
     resources: dict[str, Resource] = {}
     outputs: dict[str, Value] = {}
     made: dict[Location, Value] = {}
-    variables: dict[str, Value] = {}
     for part in parts:
         twice: set[object] = set()
         twice |= (resources.keys() & part.resources) | (outputs.keys() & part.outputs) | (made.keys() & part.made)
-        twice |= variables.keys() & part.variables
         assert not twice, twice
         resources |= part.resources
         outputs |= part.outputs
         made |= part.made
-        variables |= part.variables
-    return Part(resources, outputs, made, variables)
+    return Part(resources, outputs, made)
 
 
 def logical(kind: str, name: str = "") -> str:

@@ -16,13 +16,10 @@ from clustermgtd.settings.cloudformation.parts import (
 )
 from clustermgtd.settings.cloudformation.vpc import subnet_id
 from clustermgtd.settings.cluster import Settings
-from clustermgtd.settings.cookbook.storage import HOME, HOME_NAME
 from clustermgtd.settings.network import NEW
 from clustermgtd.settings.problem import Problem, SettingsError
-from clustermgtd.settings.storage import EbsSettings, EfsSettings, FsxLustreSettings, SharedStorage
+from clustermgtd.settings.storage import HOME, HOME_NAME, EbsSettings, EfsSettings, FsxLustreSettings, SharedStorage
 
-RESOURCES = "shared_storage_resources"
-"""The role's variable that tells of what is made."""
 _EBS_GIB = 40
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _DEVICES = (*(f"/dev/sd{end}" for end in _LETTERS[5:]), *(f"/dev/xvdb{end}" for end in _LETTERS))
@@ -39,7 +36,7 @@ def storage(settings: Settings) -> Part:
             if one.storage_type == "Ebs" and one.ebs_settings and one.ebs_settings.volume_id:
                 attached = _attachment(one.ebs_settings.volume_id, next(devices))
                 resources[logical("Storage", one.name) + "Attachment"] = attached
-                known[one.name] = {"volume_ids": [one.ebs_settings.volume_id]}
+                known[one.name] = {"VolumeIds": [one.ebs_settings.volume_id]}
             continue
         id = logical("Storage", one.name)
         match one.storage_type:
@@ -48,18 +45,18 @@ def storage(settings: Settings) -> Part:
                 resources |= volumes
                 for volume in volumes:
                     resources[f"{volume}Attachment"] = _attachment(ref(volume), next(devices))
-                known[one.name] = {"volume_ids": [ref(volume) for volume in volumes]}
+                known[one.name] = {"VolumeIds": [ref(volume) for volume in volumes]}
             case "Efs":
                 resources |= _efs(settings, one.name, id, one.efs_settings or EfsSettings())
-                known[one.name] = {"id": ref(id)}
+                known[one.name] = {"Id": ref(id)}
             case _:
                 assert one.fsx_lustre_settings is not None
                 resources |= _lustre(settings, one.name, id, one.fsx_lustre_settings)
-                known[one.name] = {"id": ref(id), "server": attribute(id, "DNSName"), "path": _lustre_path(id)}
+                known[one.name] = {"Id": ref(id), "Server": attribute(id, "DNSName"), "Path": _lustre_path(id)}
     if _needs_home(settings):
         resources |= _efs(settings, "home", "Home", EfsSettings.model_validate({"Encrypted": True}))
-        known[HOME_NAME] = {"id": ref("Home")}
-    return Part(resources, variables={RESOURCES: known} if known else {})
+        known[HOME_NAME] = {"Id": ref("Home")}
+    return Part(resources, made={("Clustermgtd", "StorageResources"): known} if known else {})
 
 
 def has_network_file_system(settings: Settings) -> bool:

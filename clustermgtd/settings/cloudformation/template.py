@@ -45,7 +45,7 @@ def template(settings: Settings, text: str) -> dict[str, Value]:
             login(settings),
         ]
     )
-    whole = merged([parts, replace(configuration(settings, text, parts), made={}, variables={})])
+    whole = merged([parts, replace(configuration(settings, text, parts), made={})])
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": f"Slurm cluster {settings.cluster_name}: what clustermgtd needs in AWS",

@@ -15,12 +15,17 @@ DATABASE_PORT = 3306
 def variables(machine: Machine) -> dict[str, object]:
     """Munge and Slurm's commands everywhere, slurm.conf's text where no slurmctld serves it."""
     rendered = {**_munge(machine), **_slurm(machine)}
+    controllers = machine.settings.clustermgtd.node_agent.controllers
     if machine.kind is not MachineKind.COMPUTE:
         rendered |= _conf(machine.settings)
     if machine.kind is MachineKind.HEAD:
         rendered |= _slurmdbd(machine.settings)
+        if len(controllers) == 1:  # which of several this one is only the site knows
+            rendered["slurm_address"] = controllers[0]
     if machine.kind is MachineKind.LOGIN:
         rendered |= _login_node(machine)
+        if controllers:
+            rendered["slurm_controllers"] = list(controllers)
     return rendered
 
 

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from clustermgtd.settings.cluster import Settings
 from clustermgtd.settings.cookbook.machine import Machine, MachineKind
-from clustermgtd.settings.storage import EbsSettings, EfsSettings, SharedStorage
-
-HOME: Final = "/home"
-HOME_NAME: Final = "cluster-home"
-"""Name of the shared /home among the file systems, where no SharedStorage is mounted there; the key under which
-`shared_storage_resources` tells the id of its EFS file system."""
+from clustermgtd.settings.storage import HOME, HOME_NAME, EbsSettings, EfsSettings, SharedStorage
 
 
 def variables(machine: Machine) -> dict[str, object]:
-    """File systems by name, kind, id and mount folder.
-
-    What only AWS knows (ids of what is made with the cluster, servers of FSx) comes from elsewhere, in
-    `shared_storage_resources`, and so does the head node's address.
-    """
+    """File systems by name, kind, id and mount folder, what `Clustermgtd.StorageResources` adds to them, and the first
+    head node's address, if cluster.yaml says it."""
     settings = machine.settings
     region = settings.region or ""
+    heads = settings.clustermgtd.node_agent.controllers
     return {
+        **({"shared_storage_head_address": heads[0]} if heads else {}),
+        "shared_storage_resources": {
+            name: {key: list(value) if isinstance(value, tuple) else value for key, value in given if value}
+            for name, given in settings.clustermgtd.storage_resources.items()
+        },
         "shared_storage_file_systems": _file_systems(settings),
         "shared_storage_is_head": machine.kind is MachineKind.HEAD,
         "shared_storage_region": region,

@@ -18,6 +18,7 @@ from clustermgtd.model.notice import NoticeKind
 from clustermgtd.settings import Settings, loads
 from clustermgtd.settings.cloudformation import template
 from clustermgtd.settings.cloudformation.configuration import parameter_name, unpacked
+from clustermgtd.settings.cookbook import Machine, MachineKind, variables
 from clustermgtd.settings.policy import template_specs
 from tests.contract.conftest import QUICK
 
@@ -125,40 +126,39 @@ def test_the_roles_trust_ec2_and_are_in_their_profiles(stack: Stack) -> None:
 
 
 @pytest.fixture(scope="module")
-def completed(stack: Stack) -> tuple[Settings, dict[str, Any]]:
+def completed(stack: Stack) -> Settings:
     """What the head node fetches when it boots."""
     ssm = stack.aws.client("ssm")
     value = ssm.get_parameter(Name=parameter_name(stack.settings))["Parameter"]["Value"]
     ssm.close()
-    text, variables = unpacked(value)
-    return loads(text), variables
+    return loads(unpacked(value))
 
 
-def test_the_head_node_s_cluster_yaml_names_what_was_made(stack: Stack, completed: Any) -> None:
-    settings, _ = completed
+def test_the_head_node_s_cluster_yaml_names_what_was_made(stack: Stack, completed: Settings) -> None:
+    settings = completed
     (queue,) = settings.scheduling.slurm_queues
     assert settings.clustermgtd.events.queue_url == stack.outputs["QueueUrl"]
     assert settings.clustermgtd.node_agent.conf_server == stack.outputs["HeadNodeAddress"]
     assert settings.region == "us-east-1"
     assert queue.networking.subnet_ids[0].startswith("subnet-")
     assert queue.networking.security_groups[0].startswith("sg-")
-    assert queue.iam.instance_profile.startswith("arn:aws:iam::123456789012:instance-profile/")
+    assert str(queue.iam.instance_profile).startswith("arn:aws:iam::123456789012:instance-profile/")
 
 
-def test_the_daemon_makes_launch_templates_from_it(completed: Any) -> None:
-    settings, _ = completed
+def test_the_daemon_makes_launch_templates_from_it(completed: Settings) -> None:
+    settings = completed
     (spec,) = template_specs(settings, "").values()
     (queue,) = settings.scheduling.slurm_queues
     assert spec.security_groups == queue.networking.security_groups
     assert spec.instance_profile == queue.iam.instance_profile
 
 
-def test_the_cookbooks_learn_which_file_systems_were_made(stack: Stack, completed: Any) -> None:
-    _, variables = completed
+def test_the_cookbooks_learn_which_file_systems_were_made(stack: Stack, completed: Settings) -> None:
     efs = stack.aws.client("efs")
     (file_system,) = efs.describe_file_systems()["FileSystems"]
     efs.close()
-    assert variables["shared_storage_resources"]["home"] == {"id": file_system["FileSystemId"]}
-    (volume,) = variables["shared_storage_resources"]["apps"]["volume_ids"]
+    rendered: Any = variables(Machine(completed, MachineKind.HEAD))
+    assert rendered["shared_storage_resources"]["home"] == {"id": file_system["FileSystemId"]}
+    (volume,) = rendered["shared_storage_resources"]["apps"]["volume_ids"]
     assert volume.startswith("vol-")
-    assert variables["shared_storage_head_address"] == stack.outputs["HeadNodeAddress"]
+    assert rendered["slurm_address"] == stack.outputs["HeadNodeAddress"]

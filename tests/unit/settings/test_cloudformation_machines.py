@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import re
 from typing import Any
 
 import pytest
 
-from clustermgtd.settings import SettingsError, loads
+from clustermgtd.settings import Settings, SettingsError, loads
 from clustermgtd.settings.cloudformation.configuration import unpacked
 from clustermgtd.settings.cloudformation.parts import logical
+from clustermgtd.settings.cookbook import Machine, MachineKind, variables
 from tests.unit.settings.test_cloudformation import MINIMAL, NETWORKS, PARALLELCLUSTER, made_from, resources, texts
 
 
@@ -22,17 +23,39 @@ def script(properties: dict[str, Any]) -> str:
     return str(properties["UserData"]["Fn::Base64"]["Fn::Sub"])
 
 
+SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:made"
+VALUES = {
+    "AWS::EC2::SecurityGroup": "sg-00000000000000001",
+    "AWS::EC2::Volume": "vol-00000000000000001",
+    "AWS::IAM::InstanceProfile": "arn:aws:iam::123456789012:instance-profile/made",
+    "AWS::SQS::Queue": "https://sqs.eu-central-1.amazonaws.com/123456789012/made",
+    "AWS::SecretsManager::Secret": SECRET,
+}
+ADDRESS = {"Database.Endpoint.Address": "db.example.com", "Database.Endpoint.Port": "3306"}
+
+
 def stored(template: dict[str, Any], **values: str) -> str:
-    """The configuration parameter as CloudFormation would fill it in; what it does not know is `made`."""
+    """The configuration parameter as CloudFormation would fill it in; what has no form is `made`."""
 
     def filled(piece: Any) -> str:
         if isinstance(piece, str):
             return piece
-        ((_, what),) = piece.items()
-        return values.get(what if isinstance(what, str) else ".".join(what), "made")
+        ((how, what),) = piece.items()
+        if how == "Fn::Sub":
+            return re.sub(r"[$][{](.*?)[}]", lambda found: {**ADDRESS, **values}.get(found[1], "made"), what)
+        id, *_ = [what] if isinstance(what, str) else what
+        if id.startswith("Subnet") and id not in values:
+            return "subnet-" + hashlib.sha256(id.encode()).hexdigest()[:17]
+        kind = "AWS::Region" if id == "AWS::Region" else template["Resources"][id]["Type"]
+        return values.get(what if isinstance(what, str) else ".".join(what)) or VALUES.get(kind, "made")
 
     (parameter,) = resources(template, "AWS::SSM::Parameter").values()
     return "".join(filled(piece) for piece in parameter["Value"]["Fn::Join"][1])
+
+
+def completed(template: dict[str, Any], **values: str) -> Settings:
+    """cluster.yaml as machines of the stack have it."""
+    return loads(unpacked(stored(template, **{"AWS::Region": "eu-central-1"}, **values)))
 
 
 def test_the_head_node_fetches_its_configuration_and_runs_the_cookbooks() -> None:
@@ -40,7 +63,7 @@ def test_the_head_node_fetches_its_configuration_and_runs_the_cookbooks() -> Non
     assert head["SubnetId"] == {"Ref": "SubnetPublic"}
     assert "parameter/clustermgtd/behind-nat/configuration" in script(head)
     assert "--machine head" in script(head)
-    assert "-e @/etc/clustermgtd/made.yml site.yml" in script(head)
+    assert "-e @/etc/clustermgtd/variables.yml site.yml" in script(head)
     assert len(script(head)) < 16 * 1024
 
 
@@ -71,44 +94,56 @@ def test_without_an_image_there_is_no_template() -> None:
         made_from(text)
 
 
-def test_what_was_made_is_in_the_head_node_s_cluster_yaml() -> None:
-    template = made("private-compute")
-    text, variables = unpacked(
-        stored(
-            template,
-            **{
-                "AWS::Region": "eu-central-1",
-                "SubnetPrivate": "subnet-00000000000000001",
-                "SubnetPublic": "subnet-00000000000000002",
-                "ComputeGroup.GroupId": "sg-00000000000000001",
-                "QueueQ1Profile.Arn": "arn:aws:iam::123456789012:instance-profile/q1",
-                "MungeKey": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:munge",
-                "Events": "https://sqs.eu-central-1.amazonaws.com/123456789012/behind-nat-events",
-            },
-        )
-    )
-    settings = loads(text)
+def test_what_was_made_is_in_the_machines_cluster_yaml() -> None:
+    made_ids = {"StorageHome": "fs-00000000000000001", "StorageScratch": "fs-00000000000000002"}
+    server = {"StorageScratch.DNSName": "fs-2.example.com", "StorageScratch.LustreMountName": "abcdefgh"}
+    subnets = {"SubnetPublic": "subnet-00000000000000002", "SubnetPrivate": "subnet-00000000000000003"}
+    settings = completed(made("private-compute"), **subnets, **made_ids, **server)
     (queue,) = settings.scheduling.slurm_queues
-    assert queue.networking.subnet_ids == ("subnet-00000000000000001",)
-    assert queue.networking.security_groups == ("sg-00000000000000001",)
-    assert queue.iam.instance_profile == "arn:aws:iam::123456789012:instance-profile/q1"
+    assert queue.networking.subnet_ids == ("subnet-00000000000000003",)
+    assert queue.networking.security_groups == (VALUES["AWS::EC2::SecurityGroup"],)
+    assert queue.iam.instance_profile == VALUES["AWS::IAM::InstanceProfile"]
     assert settings.head_node.networking.subnet_id == "subnet-00000000000000002"
-    assert settings.scheduling.slurm_settings.munge_key_secret_arn is not None
-    assert variables["shared_storage_resources"] == {
-        "home": {"id": "made"},
-        "apps": {"volume_ids": ["made"]},
-        "scratch": {"id": "made", "server": "made", "path": "made"},
-    }
+    assert settings.scheduling.slurm_settings.munge_key_secret_arn == SECRET
+    for machine in (Machine(settings, MachineKind.HEAD), Machine(settings, MachineKind.COMPUTE, queue.name)):
+        assert variables(machine)["shared_storage_resources"] == {
+            "home": {"id": "fs-00000000000000001"},
+            "apps": {"volume_ids": [VALUES["AWS::EC2::Volume"]]},
+            "scratch": {"id": "fs-00000000000000002", "server": "fs-2.example.com", "path": "abcdefgh"},
+        }
+
+
+def test_machines_find_the_head_node_by_its_address() -> None:
+    settings = completed(made("private-compute"), **{"Head.PrivateIp": "10.0.0.5"})
+    (queue,) = settings.scheduling.slurm_queues
+    pools = settings.login_nodes.pools if settings.login_nodes else ()
+    assert variables(Machine(settings, MachineKind.HEAD))["slurm_address"] == "10.0.0.5"
+    login = variables(Machine(settings, MachineKind.LOGIN, pools[0].name))
+    assert (login["slurm_controllers"], login["shared_storage_head_address"]) == (["10.0.0.5"], "10.0.0.5")
+    compute = variables(Machine(settings, MachineKind.COMPUTE, queue.name))
+    assert compute["shared_storage_head_address"] == "10.0.0.5"
+
+
+def test_in_a_private_zone_the_head_node_has_a_name_before_anybody_asks_for_it() -> None:
+    template = made("several-zones")
+    assert variables(Machine(completed(template), MachineKind.HEAD))["slurm_address"] == "head.three-zones.internal"
+    assert template["Resources"]["Configuration"]["DependsOn"] == ["HeadName"]
 
 
 def test_a_database_that_was_made_is_the_head_node_s_database() -> None:
     template = made("several-zones")
     (database,) = resources(template, "AWS::RDS::DBInstance").values()
     assert database["MasterUserPassword"] == {"Fn::Sub": "{{resolve:secretsmanager:${DatabasePassword}:SecretString}}"}
-    value = json.loads(stored(template))
-    places = {".".join(map(str, place)): what for place, what in value["made"]}
-    assert places["Scheduling.SlurmSettings.Database"]["UserName"] == "slurm"
-    assert places["Clustermgtd.Infrastructure.Database"] is None
+    rendered = variables(Machine(completed(template), MachineKind.HEAD))
+    assert rendered["slurm_accounting"] == "head"
+    assert {name: value for name, value in rendered.items() if name.startswith("slurmdbd_")} == {
+        "slurmdbd_database": "remote",
+        "slurmdbd_database_host": "db.example.com",
+        "slurmdbd_database_port": 3306,
+        "slurmdbd_database_user": "slurm",
+        "slurmdbd_database_name": "three_zones",
+        "slurmdbd_password_secret_arn": SECRET,
+    }
 
 
 def test_a_cluster_yaml_that_no_parameter_holds_is_refused() -> None:
