@@ -11,7 +11,7 @@ from clustermgtd.node.shared_storage import is_systemd_running
 
 UNITS = ("clustermgtd-on-node-start.service", "clustermgtd-on-node-configured.service")
 """The first begins with the boot, the second when the agent asks for it, because it needs shared storage."""
-LOG = Path("/var/log/clustermgtd/custom-actions.log")
+LOG = Path("/var/log/clustermgtd-custom-actions.log")
 
 Run = Callable[[Sequence[str]], str]
 """Standard output of a command; raises OSError or subprocess.SubprocessError."""

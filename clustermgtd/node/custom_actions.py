@@ -8,40 +8,25 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import http.client
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import botocore.exceptions
-import botocore.session
-from botocore.config import Config
+from clustermgtd.node.fetch import FetchError, fetch
 
 FILE = Path("/etc/clustermgtd/custom-actions.json")
 EVENTS = ("OnNodeStart", "OnNodeConfigured", "OnNodeUpdated")
-_ATTEMPTS = 3
-_RETRY_S = 2.0
-_FETCH_S = 60.0
-_ERRORS = (
-    OSError,
-    http.client.HTTPException,
-    botocore.exceptions.ClientError,
-    botocore.exceptions.BotoCoreError,
-)
 
 Fetch = Callable[[str, Path], None]
-"""Writes what a URL names to a path; raises one of _ERRORS."""
+"""Writes what a URL names to a path; raises FetchError."""
 
 
 class ActionError(Exception):
@@ -65,26 +50,11 @@ def programs(text: str, event: str) -> tuple[Program, ...]:
     return tuple(Program(one["script"], tuple(one.get("args", ())), one.get("sha256", "")) for one in entries)
 
 
-def fetch(url: str, path: Path) -> None:
-    """Once; proxies are those of the environment."""
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme == "s3":
-        config = Config(connect_timeout=10, read_timeout=_FETCH_S, retries={"total_max_attempts": 1})
-        client: Any = botocore.session.Session().create_client("s3", config=config)
-        body = client.get_object(Bucket=parts.netloc, Key=parts.path.lstrip("/"))["Body"]
-        with path.open("wb") as file:
-            shutil.copyfileobj(body, file)
-        return
-    with urllib.request.urlopen(url, timeout=_FETCH_S) as answer, path.open("wb") as file:  # noqa: S310 -- the site's own URL
-        shutil.copyfileobj(answer, file)
-
-
 def run_all(
     event: str,
     wanted: Sequence[Program],
     say: Callable[[str], None],
     fetch: Fetch = fetch,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Fetch and run one after the other; each line of output goes to `say`.
 
@@ -94,19 +64,15 @@ def run_all(
     for program in wanted:
         with tempfile.TemporaryDirectory(prefix="clustermgtd-") as folder:
             path = Path(folder) / (Path(urllib.parse.urlsplit(program.script).path).name or "program")
-            _fetch(event, program, path, fetch, sleep)
+            _fetch(event, program, path, fetch)
             _run(event, program, path, say)
 
 
-def _fetch(event: str, program: Program, path: Path, fetch: Fetch, sleep: Callable[[float], None]) -> None:
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            fetch(program.script, path)
-            break
-        except _ERRORS as error:
-            if attempt == _ATTEMPTS:
-                raise ActionError(f"{event}: {program.script} cannot be fetched: {error}") from error
-            sleep(_RETRY_S * attempt)
+def _fetch(event: str, program: Program, path: Path, fetch: Fetch) -> None:
+    try:
+        fetch(program.script, path)
+    except FetchError as error:
+        raise ActionError(f"{event}: {error}") from error
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if program.sha256 and found != program.sha256:
         raise ActionError(f"{event}: {program.script} has the checksum {found}, not {program.sha256}: it was not run")

@@ -94,6 +94,7 @@ def _first_free() -> tuple[Network, IO[str]]:
 
 
 def _remove(mine: Network) -> None:
-    for command in (("ip", "link", "delete", mine.name), ("nft", "delete", "table", "ip", mine.name)):
+    namespaces = [("ip", "netns", "delete", path.name) for path in Path("/run/netns").glob(f"{mine.name}-*")]
+    for command in (*namespaces, ("ip", "link", "delete", mine.name), ("nft", "delete", "table", "ip", mine.name)):
         with contextlib.suppress(CommandError):  # it is not there
             run(*command)

@@ -39,7 +39,9 @@ STAND_IN = "/stand-in"
 """Where machines other than the head node see its /home, which their kernel cannot mount by NFS."""
 QUEUE_URL = "https://sqs.us-east-1.amazonaws.com/123456789012/clustermgtd-events"
 """In cluster.yaml; replaced by the endpoints' own."""
+BOOTED = "promtool query instant http://127.0.0.1:9090 'clustermgtd_boot_phase_seconds_count > 0'"
 JOB_S = 180.0
+MEASURED_S = 30.0
 GONE_S = 240.0
 
 pytestmark = [
@@ -85,6 +87,7 @@ class Site:
         self.head_extra = {
             "clustermgtd_cluster_yaml": str(self.cluster_yaml),
             "monitoring_ec2_endpoint": cloud.environment["AWS_ENDPOINT_URL"],
+            "monitoring_scrape_interval_seconds": 5,
             "shared_storage_nfs_server": "ganesha",
         }
 
@@ -147,6 +150,9 @@ def test_from_empty_machines_to_a_job_and_back(suite: str, place: Place) -> None
             login.wait_until(f"{state} | grep COMPLETED", JOB_S)
             assert (home / "alice" / "out.txt").read_text().strip()
             assert boots(cloud, head, suite)
+            head.wait_until(
+                f"promtool query instant http://127.0.0.1:9090 '{BOOTED}' | grep slurmd-started", MEASURED_S
+            )
             login.wait_until("! sinfo --noheader --format=%T | grep -v 'idle~'", GONE_S)
             assert not cloud.booted
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from clustermgtd.node.custom_actions import ActionError, Program, fetch, programs, run_all
+from clustermgtd.node.custom_actions import ActionError, Program, programs, run_all
+from clustermgtd.node.fetch import fetch
 
 
 class Said(list[str]):
@@ -56,25 +57,14 @@ def test_a_program_with_another_checksum_is_not_run(tmp_path: Path) -> None:
     assert "yes" in said
 
 
-def test_a_download_that_fails_is_tried_three_times(tmp_path: Path) -> None:
-    attempts: list[str] = []
-    pauses: list[float] = []
-
-    def failing(url: str, path: Path) -> None:
-        attempts.append(url)
-        if len(attempts) < 3:
-            raise OSError("connection reset")
-        path.write_text("#!/bin/sh\n")
-
-    run_all("OnNodeStart", [Program("https://example.com/a.sh")], Said(), failing, pauses.append)
-    assert len(attempts) == 3
-    assert pauses == [2.0, 4.0]
-
-
 def test_a_program_that_cannot_be_had_is_named(tmp_path: Path) -> None:
     missing = (tmp_path / "missing").as_uri()
+
+    def once(url: str, path: Path) -> None:
+        fetch(url, path, lambda _: None)
+
     with pytest.raises(ActionError, match=f"^OnNodeStart: {missing} cannot be fetched"):
-        run_all("OnNodeStart", [Program(missing)], Said(), fetch, lambda _: None)
+        run_all("OnNodeStart", [Program(missing)], Said(), once)
 
 
 def test_a_file_that_is_no_program_is_named(tmp_path: Path) -> None:
