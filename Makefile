@@ -11,7 +11,7 @@ PYTEST_ARGS ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-system demo test test-slurm-releases test-pyslurm test-cookbooks lint format sim scenarios bench docs lock clean
+.PHONY: help setup-system demo test test-slurm-releases test-pyslurm test-cookbooks test-images image image-bundle lint format sim scenarios bench docs lock clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,9 +44,29 @@ test-pyslurm: setup-system $(INSTALLED)  ## The adapters' contract over a real p
 	tools/test-pyslurm "$(SUITE)" "$(PYSLURM)" $(PYTEST_ARGS)
 
 # Namespaces of their own take every mount and process of the machines with them, however the command ends.
+IN_NAMESPACES = unshare --mount --pid --fork --kill-child --mount-proc $(PY) -m pytest -s
 test-cookbooks: setup-system $(INSTALLED)  ## Plays make a cluster of containers that runs a job (PYTEST_ARGS="-k trixie"; as root)
 	tools/setup-containers
-	unshare --mount --pid --fork --kill-child --mount-proc $(PY) -m pytest -s tests/cookbooks/story.py $(PYTEST_ARGS)
+	$(IN_NAMESPACES) tests/cookbooks/story.py tests/cookbooks/images.py $(PYTEST_ARGS)
+
+test-images: setup-system $(INSTALLED)  ## Of those, images alone (PYTEST_ARGS="-k 'trixie and compute'"; as root)
+	tools/setup-containers
+	$(IN_NAMESPACES) tests/cookbooks/images.py $(PYTEST_ARGS)
+
+# docs/how-to/images.md. VARIABLES is a file of further variables of the roles; STEPS=install,configure for one cluster's.
+CLUSTER ?= cluster.yaml
+KIND ?= compute
+GROUP ?=
+VARIABLES ?=
+STEPS ?= install
+SLURM_RELEASE ?=
+PACKER_ARGS ?=
+image: $(INSTALLED)  ## An AMI, by Packer (KIND=compute GROUP=q1 CLUSTER=cluster.yaml SLURM_RELEASE=23.11)
+	@CLUSTER="$(CLUSTER)" PYTHON="$(PY)" tools/image "$(KIND)" "$(GROUP)" "$(VARIABLES)" "$(STEPS)" "$(SLURM_RELEASE)" \
+		$(PACKER_ARGS)
+
+image-bundle: $(INSTALLED)  ## What an image is made of, for EC2 Image Builder (KIND=compute GROUP=q1 CLUSTER=cluster.yaml)
+	@CLUSTER="$(CLUSTER)" PYTHON="$(PY)" tools/image-bundle "$(KIND)" "$(GROUP)" "$(VARIABLES)"
 
 lint: $(INSTALLED)  ## ruff, mypy, import contracts
 	$(PY) -m ruff check

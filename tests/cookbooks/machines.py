@@ -128,6 +128,8 @@ class Place:
         shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
         # nobody needs these files after a power failure
         (root / "etc/dpkg/dpkg.cfg.d/unsafe-io").write_text("force-unsafe-io\n")
+        # an image has none; on EC2 cloud-init makes them
+        run("ssh-keygen", "-A", "-f", str(root))
         ssh = root / "root/.ssh"
         ssh.mkdir(mode=0o700, parents=True, exist_ok=True)
         (ssh / "authorized_keys").write_text(self.key.with_suffix(".pub").read_text())

@@ -6,34 +6,23 @@ Run by `make test-cookbooks`, in namespaces of its own.
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import yaml
 
-from clustermgtd.lab.environment import NOBODYS_CREDENTIALS
 from clustermgtd.settings import loads
 from clustermgtd.settings.cookbook import Machine as Description
 from clustermgtd.settings.cookbook import MachineKind, variables
 from tests.cookbooks.cloud import Cloud
-from tests.cookbooks.commands import CommandError
 from tests.cookbooks.folders import FOLDERS, SUITES, base_folder
 from tests.cookbooks.machines import Machine, Place
-from tests.cookbooks.network import network
 from tests.cookbooks.plays import COOKBOOKS, Host, play
 from tests.cookbooks.wheels import INSIDE, PIP_ARGUMENTS, wheels
 
 HERE = Path(__file__).parent
-MISSING = [
-    name
-    for name in ("debootstrap", "systemd-nspawn", "nft", "ssh", "unshare", "ip")
-    if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None
-]
 USER = 2001
 STAND_IN = "/stand-in"
 """Where machines other than the head node see its /home, which their kernel cannot mount by NFS."""
@@ -44,33 +33,7 @@ JOB_S = 180.0
 MEASURED_S = 30.0
 GONE_S = 240.0
 
-pytestmark = [
-    pytest.mark.timeout(5400),
-    pytest.mark.skipif(os.geteuid() != 0, reason="only root can boot containers"),
-    pytest.mark.skipif(bool(MISSING), reason=f"programs are missing: {', '.join(MISSING)}"),
-]
-
-
-@pytest.fixture(autouse=True)
-def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in NOBODYS_CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    FOLDERS.mkdir(parents=True, exist_ok=True)
-    folder = FOLDERS / f"story-{os.getppid()}"
-    folder.mkdir()
-    try:
-        with network() as mine:
-            yield Place(mine, folder)
-    except CommandError as error:
-        if "iptables" in str(error) or "Operation not permitted" in str(error):
-            pytest.skip(f"containers cannot be started here: {error}")
-        raise
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+pytestmark = pytest.mark.timeout(5400)
 
 
 class Site:

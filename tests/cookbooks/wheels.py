@@ -14,6 +14,7 @@ _ROOT = Path(__file__).parents[2]
 _PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 _PINNED = re.compile(r"^[A-Za-z0-9._-]+==[^\s\\]+(?: ; [^\\]*)?", re.MULTILINE)
 _DOWNLOAD_S = 900.0
+_WANTED = ("clustermgtd", "ansible-core")
 INSIDE = "/opt/wheels"
 """Where a machine sees them."""
 PIP_ARGUMENTS = ("--no-index", "--find-links", INSIDE)
@@ -21,6 +22,8 @@ PIP_ARGUMENTS = ("--no-index", "--find-links", INSIDE)
 
 def wheels(suite: str) -> Path:
     """A folder with the working tree's wheel and those that requirements.lock pins, for the suite's Python.
+
+    Those of ansible-core are among them, which images hold.
 
     Raises:
         CommandError: they cannot be had.
@@ -33,7 +36,7 @@ def wheels(suite: str) -> Path:
     run(*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(folder), str(_ROOT), timeout_s=_DOWNLOAD_S)
     lock = (_ROOT / "requirements.lock").read_text()
     constraints = FOLDERS / f"constraints-{suite}.txt"
-    pins = "\n".join(_PINNED.findall(lock)) + "\n"
+    pins = "\n".join([f"# for {' '.join(_WANTED)}", *_PINNED.findall(lock)]) + "\n"
     if not (constraints.exists() and constraints.read_text() == pins):
         downloads = FOLDERS / f"downloads-{suite}"
         shutil.rmtree(downloads, ignore_errors=True)
@@ -41,7 +44,7 @@ def wheels(suite: str) -> Path:
         new.write_text(pins)
         run(
             *(*pip, "download", "--only-binary=:all:", "--python-version", _PYTHONS[suite]),
-            *("--find-links", str(folder), "-c", str(new), "-d", str(downloads), "clustermgtd"),
+            *("--find-links", str(folder), "-c", str(new), "-d", str(downloads), *_WANTED),
             timeout_s=_DOWNLOAD_S,
         )
         for wheel in downloads.glob("*.whl"):
