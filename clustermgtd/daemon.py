@@ -25,6 +25,7 @@ from clustermgtd.adapters.aws.instance_status import AwsInstanceStatus
 from clustermgtd.adapters.aws.launch_templates import ensure as ensure_templates
 from clustermgtd.adapters.aws.leftovers import Leftovers, Needed
 from clustermgtd.adapters.aws.list_prices import ListPrices
+from clustermgtd.adapters.aws.node_variables import store_variables
 from clustermgtd.adapters.aws.prices import AwsPrices
 from clustermgtd.adapters.aws.quotas import AwsQuotas
 from clustermgtd.adapters.aws.session import AwsSession
@@ -40,7 +41,7 @@ from clustermgtd.errors import ClustermgtdError, ConfigurationError, TransientEr
 from clustermgtd.intake.hooks import HookServer, HookServerSettings
 from clustermgtd.model.ids import InstanceType
 from clustermgtd.model.policy import Policy
-from clustermgtd.node.from_settings import launch_specs
+from clustermgtd.node.from_settings import launch_specs, stored_variables
 from clustermgtd.reconcile.background import CancelledAtTheEnd
 from clustermgtd.reconcile.block_book import BlockBook
 from clustermgtd.reconcile.block_log import BlockLog
@@ -373,7 +374,10 @@ class Daemon:
 
 
 async def _configure(session: AwsSession, settings: Settings) -> Configured:
-    specs = launch_specs(settings, socket.gethostname())
+    host = socket.gethostname()
+    specs = launch_specs(settings, host)
+    # before the templates, whose instances look for them
+    await store_variables(session, settings.clustermgtd.table_name, stored_variables(settings, host))
     templates = await ensure_templates(session, settings.cluster_name, specs)
     groups = frozenset(spec.placement_group.name for spec in specs.values() if spec.placement_group)
     return Configured(settings, build_policy(settings, templates), groups, Calendar(settings.clustermgtd.schedules))

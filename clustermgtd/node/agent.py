@@ -21,7 +21,7 @@ from typing import Protocol, TypeVar
 
 from clustermgtd.errors import ClustermgtdError, NotFoundError, PermanentError, TransientError
 from clustermgtd.model.node_report import TEXT_MAX, BootPhase
-from clustermgtd.node import actions, programs, shared_storage
+from clustermgtd.node import actions, configuration, programs, shared_storage
 from clustermgtd.node.arguments import AgentArguments
 from clustermgtd.node.dead_man import Limits
 from clustermgtd.node.imds import Identity
@@ -74,6 +74,8 @@ class Surroundings:
     """Run the power-off command; raises OSError or subprocess.SubprocessError."""
     processes: Processes
     run_program: RunProgram = programs.run
+    configure: Callable[[str, str], None] = configuration.configure
+    """Make this instance a node of the cluster, given variables and the instance's id; raises PermanentError."""
     store_complaint: Callable[[str], str] = instance_store_complaint
     """What is wrong with the instance store that belongs at a folder; empty for nothing."""
     storage_mounted_at: Callable[[], float | None] = shared_storage.mounted_at
@@ -152,6 +154,10 @@ class Agent:
         node = self._until_known(lambda: record.node_name(identity))
         self._reporter.note(BootPhase.NODE_KNOWN, node)
         self._log(f"{identity.instance_id} ({identity.instance_type}) is node {node}")
+        if digest := self._arguments.variables:
+            variables = self._until_known(lambda: record.variables(digest))
+            self._until_known(lambda: self._surroundings.configure(variables, identity.instance_id))
+            self._reporter.note(configuration.PHASE)
         if complaint := self._surroundings.store_complaint(self._arguments.ephemeral_dir):
             self._log(complaint)
         self._wait_for_storage()

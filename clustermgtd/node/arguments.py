@@ -26,6 +26,8 @@ class AgentArguments:
     """`host[:port]` of slurmctld for configless slurmd; several are separated by commas."""
     conf_file: str = ""
     """slurm.conf, where slurmd is not configless."""
+    variables: str = ""
+    """Digest of the stored variables with which the instance configures itself; empty: its image is complete."""
     slurmd: str = "/usr/sbin/slurmd"
     give_up_s: float = 600.0
     """From the agent's start until a slurmd that stays must run."""
@@ -62,6 +64,7 @@ _HELP = {
     "region": "AWS region; default: where the instance is",
     "conf_server": "slurmctld host[:port], for configless",
     "conf_file": "slurm.conf, if not configless",
+    "variables": "digest of the variables with which the instance configures itself; empty: its image is complete",
     "slurmd": "path of slurmd",
     "give_up_s": "seconds until slurmd must run",
     "power_off_command": "what ends this instance; empty: exit only",

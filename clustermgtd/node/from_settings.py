@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 
+from clustermgtd.model.policy import ComputeResourceKey
 from clustermgtd.model.template import TemplateKey, TemplateSpec
 from clustermgtd.node.arguments import AgentArguments
 from clustermgtd.node.user_data import user_data
 from clustermgtd.settings import Settings
+from clustermgtd.settings.cookbook import Machine, MachineKind, variables
 from clustermgtd.settings.policy import template_specs
 
 
@@ -17,7 +21,31 @@ def launch_specs(settings: Settings, head_node: str) -> Mapping[TemplateKey, Tem
     Raises:
         SettingsError: compute resources without an AMI.
     """
-    return template_specs(settings, lambda key: user_data(agent_arguments(settings, key.queue, head_node)))
+
+    def of_resource(key: ComputeResourceKey) -> str:
+        networking = Machine(settings, MachineKind.COMPUTE, key.queue).networking
+        is_bare = settings.clustermgtd.node_agent.configure_at_boot
+        others = networking.proxy.environment if is_bare else {}
+        return user_data(agent_arguments(settings, key.queue, head_node), others)
+
+    return template_specs(settings, of_resource)
+
+
+def stored_variables(settings: Settings, head_node: str) -> Mapping[str, str]:
+    """What nodes that configure themselves fetch, by digest: the cookbooks' variables of each queue, as JSON."""
+    if not settings.clustermgtd.node_agent.configure_at_boot:
+        return {}
+    texts = (_variables(settings, queue.name, head_node) for queue in settings.scheduling.slurm_queues)
+    return {_digest(text): text for text in texts}
+
+
+def _variables(settings: Settings, queue: str, head_node: str) -> str:
+    found = {"shared_storage_head_address": head_node} | variables(Machine(settings, MachineKind.COMPUTE, queue))
+    return json.dumps(found, sort_keys=True, separators=(",", ":"))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def agent_arguments(settings: Settings, queue: str, head_node: str) -> AgentArguments:
@@ -28,6 +56,7 @@ def agent_arguments(settings: Settings, queue: str, head_node: str) -> AgentArgu
         table=own.table_name,
         region=settings.region or "",
         conf_server=agent.conf_server or head_node,
+        variables=_digest(_variables(settings, queue, head_node)) if agent.configure_at_boot else "",
         give_up_s=agent.give_up_seconds,
         ephemeral_dir=settings.local_storage_of(queue).ephemeral_volume.mount_dir,
         interruption_hook=agent.interruption_hook or "",

@@ -2,7 +2,7 @@
 
 DynamoDB items, keyed by `Id`: `launch#<token>` is written by the daemon and holds `Nodes`, a map from instance id to
 node name, which may lag the boot by seconds; `boot#<instance id>` is written here and read by the daemon when the
-instance's mark is in `announcements#<n>`; `heartbeat` is written by the daemon.
+instance's mark is in `announcements#<n>`; `heartbeat` and `variables#<digest>` are written by the daemon.
 """
 
 from __future__ import annotations
@@ -32,6 +32,15 @@ class Record(Protocol):
         Raises:
             NotFoundError: there is no such entry (yet).
             TransientError: the table could not be read; why is in the message.
+        """
+        ...
+
+    def variables(self, digest: str) -> str:
+        """The text of that digest, as the daemon stored it before it launched anything with it.
+
+        Raises:
+            NotFoundError: there is none.
+            TransientError: the table could not be read.
         """
         ...
 
@@ -80,6 +89,21 @@ class DynamoDbRecord:
                 f"(launch {identity.launch_token})"
             )
         return str(node)
+
+    def variables(self, digest: str) -> str:
+        """One strongly consistent GetItem: a read unit for each 4 KiB."""
+        try:
+            response = self._client.get_item(
+                TableName=self._table,
+                Key={"Id": {"S": f"variables#{digest}"}},
+                ConsistentRead=True,
+                ProjectionExpression="Body",
+            )
+        except _ERRORS as error:
+            raise TransientError(f"cannot read table {self._table}: {error}") from error
+        if "Item" not in response:
+            raise NotFoundError(f"table {self._table} has no variables#{digest}")
+        return str(response["Item"]["Body"]["S"])
 
     def report(self, report: NodeReport) -> None:
         """One PutItem, one UpdateItem."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 
 from clustermgtd.node.arguments import ENVIRONMENT_PREFIX, AgentArguments, as_environment
 
@@ -13,8 +14,10 @@ _BEGIN = f"cat >{ENVIRONMENT_FILE} <<'CLUSTERMGTD_NODE_END'"
 _END = "CLUSTERMGTD_NODE_END"
 
 
-def user_data(arguments: AgentArguments) -> str:
+def user_data(arguments: AgentArguments, others: Mapping[str, str] | None = None) -> str:
     """A shell script for cloud-init that tells the agent's unit what to do and starts it.
+
+    `others` are variables that are not the agent's own, such as a proxy's.
 
     Values that equal the agent's defaults are left out, which keeps the text stable over releases (it is part of the
     launch template's hash) and far below EC2's limit of 16 KiB.
@@ -24,8 +27,8 @@ def user_data(arguments: AgentArguments) -> str:
     """
     defaults = as_environment(AgentArguments(table=""))
     lines = []
-    for name, value in sorted(as_environment(arguments).items()):
-        if value == defaults[name]:
+    for name, value in sorted({**as_environment(arguments), **(others or {})}.items()):
+        if value == defaults.get(name):
             continue
         if "\n" in value or "\r" in value:
             raise ValueError(f"{name} holds a line break: {value!r}")

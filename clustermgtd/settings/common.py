@@ -106,11 +106,23 @@ class HeadNodeLocalStorage(Section):
     ephemeral_volume: EphemeralVolume = EphemeralVolume()
 
 
+NO_PROXY = "localhost,127.0.0.1,169.254.169.254,169.254.170.2,fd00:ec2::254"
+"""This machine, its metadata and its credentials."""
+
+
 class Proxy(Section):
     """How nodes reach the internet."""
 
     http_proxy_address: Annotated[str, Field(pattern=r"^(s3|https?)://.+$")] | None = None
     """URL of an HTTP or HTTPS proxy."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that make programs use it; the cookbooks' role `common` has the same for all services."""
+        if self.http_proxy_address is None:
+            return {}
+        found = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), self.http_proxy_address)
+        return found | dict.fromkeys(("no_proxy", "NO_PROXY"), NO_PROXY)
 
 
 class Networking(Section):

@@ -57,6 +57,10 @@ class NodeAgent(Section):
     conf_server: str | None = None
     """`host[:port]` of slurmctld that a compute node's slurmd gets its configuration from, several separated by commas;
     default: the name of the machine that the daemon runs on."""
+    configure_at_boot: bool = False
+    """If true, a new instance applies the cookbooks' roles to itself before slurmd starts: any image with the roles'
+    packages will do. If false, the image was configured with this cluster's variables, and boots faster. A stack of
+    `render cloudformation` sets it to true if nothing is said."""
     report_seconds: Annotated[float, Field(ge=0.5, le=300)] = 5.0
     """Between two looks of the daemon at what agents reported, seconds."""
     interruption_hook: AbsolutePath | None = None

@@ -240,7 +240,7 @@ _TABLE: Final[Mapping[str, Mapping[Rule, str]]] = {
     "Clustermgtd.CapacityBlocks": {_R.RELOAD: "DrainMinutes", _R.RESTART: "RefreshSeconds"},
     "Clustermgtd.NodeAgent": {
         _R.RELOAD: "ReportSeconds DeadManSwitch.HeartbeatSeconds",
-        _R.NODES: "GiveUpSeconds ConfServer InterruptionHook InterruptionHookSeconds HealthCheck.*"
+        _R.NODES: "GiveUpSeconds ConfServer ConfigureAtBoot InterruptionHook InterruptionHookSeconds HealthCheck.*"
         " DeadManSwitch.Enabled DeadManSwitch.IdleSeconds DeadManSwitch.JobSeconds DeadManSwitch.UnreadableSeconds",
     },
 }

@@ -60,6 +60,8 @@ def head(settings: Settings) -> Part:
     made: dict[tuple[str | int, ...], Value] = {}
     if settings.clustermgtd.node_agent.conf_server is None:
         made[("Clustermgtd", "NodeAgent", "ConfServer")] = address
+    if "configure_at_boot" not in settings.clustermgtd.node_agent.model_fields_set:
+        made[("Clustermgtd", "NodeAgent", "ConfigureAtBoot")] = True
     outputs = {"HeadNode": ref("Head"), "HeadNodeAddress": attribute("Head", "PrivateIp")}
     return Part(resources, outputs, made)
 

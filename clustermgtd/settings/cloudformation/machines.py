@@ -11,8 +11,6 @@ from clustermgtd.settings.problem import Problem, SettingsError
 
 PROGRAMS = "/opt/clustermgtd/bin"
 COOKBOOKS = "/opt/clustermgtd/cookbooks"
-NO_PROXY = "localhost,127.0.0.1,169.254.169.254,fd00:ec2::254"
-"""This machine and its metadata; the cookbooks' role `common` has the same for all services."""
 
 
 def user_data(settings: Settings, networking: Networking, kind: str, group: str = "") -> Value:
@@ -21,15 +19,14 @@ def user_data(settings: Settings, networking: Networking, kind: str, group: str 
     The image has clustermgtd, ansible-core and the cookbooks under /opt/clustermgtd. The head node tells the stack how
     it went (`Bootstrapped`).
     """
-    proxy = networking.proxy.http_proxy_address
-    exports = [f"export {name}='{proxy}'" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")]
+    exports = [f"export {name}='{value}'" for name, value in networking.proxy.environment.items()]
     timeout_s = settings.dev_settings.timeouts.head_node_bootstrap_timeout
     of_group = f" --group {group}" if group else ""
     lines = [
         "#!/bin/sh",
         f"# Makes this instance a {kind} node of cluster {settings.cluster_name}.",
         "set -eu",
-        *([*exports, f"export no_proxy='{NO_PROXY}' NO_PROXY='{NO_PROXY}'"] if proxy else []),
+        *exports,
         *(_TELL if kind == "head" else []),
         "mkdir -p /etc/clustermgtd",
         f"{PROGRAMS}/clustermgtctl fetch-config '{parameter_arn(settings)}' --wait-seconds {timeout_s} \\",

@@ -25,7 +25,8 @@ def variables(machine: Machine) -> dict[str, object]:
             timeouts.compute_node_bootstrap_timeout if is_compute else timeouts.head_node_bootstrap_timeout
         ),
         "custom_actions_is_compute": is_compute,
-        "custom_actions_digest": _digest(settings),
+        # compute nodes are not updated: they leave
+        "custom_actions_digest": "" if is_compute else _digest(settings),
     }
 
 

@@ -13,8 +13,9 @@ import pytest
 
 from clustermgtd.adapters.aws.claim_table import ensure_table
 from clustermgtd.adapters.aws.dynamodb_node_agents import DynamoDbNodeAgents
+from clustermgtd.adapters.aws.node_variables import store_variables
 from clustermgtd.adapters.aws.session import AwsSession
-from clustermgtd.errors import ConfigurationError, TransientError
+from clustermgtd.errors import ConfigurationError, NotFoundError, TransientError
 from clustermgtd.model.ids import InstanceId, NodeName
 from clustermgtd.model.node_report import (
     HealthTrouble,
@@ -102,13 +103,13 @@ class OverTheWire:
         self.session = session
         self.table = table
         self._wire = wire
-        self._record = record
+        self.record = record
 
     async def tell(self, report: NodeReport) -> None:
-        await asyncio.to_thread(self._record.report, report)
+        await asyncio.to_thread(self.record.report, report)
 
     async def heartbeat(self) -> int | None:
-        return await asyncio.to_thread(self._record.heartbeat)
+        return await asyncio.to_thread(self.record.heartbeat)
 
     def refuse(self, method: str) -> None:
         self._wire.spoil_next(OPERATIONS[method], Fault.REFUSED)
@@ -228,6 +229,18 @@ def test_a_call_without_an_answer_may_be_made_again(play: Play, method: str) -> 
         await calls[method]()
 
     play(scenario)
+
+
+def test_an_instance_reads_the_variables_that_the_daemon_stored(dynamodb_endpoint: str) -> None:
+    async def scenario() -> None:
+        async with over_the_wire(dynamodb_endpoint) as cluster:
+            for _ in range(2):
+                await store_variables(cluster.session, cluster.table, {"d1": '{"a":1}', "d2": '{"a":2}'})
+            assert await asyncio.to_thread(cluster.record.variables, "d2") == '{"a":2}'
+            with pytest.raises(NotFoundError, match="has no variables#d3"):
+                await asyncio.to_thread(cluster.record.variables, "d3")
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,9 @@ class FakeRecord:
             raise self.troubles.pop(0)
         return "q1-dy-c5-1"
 
+    def variables(self, digest: str) -> str:
+        return f"variables of {digest}"
+
     def report(self, report: NodeReport) -> None:
         if not self.may_report.wait(10):
             raise TransientError("never allowed")
@@ -121,6 +124,7 @@ class Machine:
     store_complaint: Callable[[str], str] = lambda _: ""
     storage_mounted_at: Callable[[], float | None] = lambda: None
     run_actions: Callable[[], None] = lambda: None
+    configure: Callable[[str, str], None] = lambda variables, instance_id: None
     processes: FakeProcesses = field(default_factory=FakeProcesses)
 
     def open_record(self, region: str) -> FakeRecord:
@@ -150,6 +154,7 @@ class Machine:
                 store_complaint=self.store_complaint,
                 storage_mounted_at=self.storage_mounted_at,
                 run_actions=self.run_actions,
+                configure=self.configure,
                 monotonic=self.clock,
             ),
         )
@@ -229,6 +234,31 @@ def test_an_instance_without_a_record_gives_up_and_says_why(tmp_path: Path) -> N
     assert machine.power_offs == [["poweroff", "--now"]]
     assert console.read_text().endswith("this instance ends itself: giving up after 15 s: no record of i-1\n")
     assert machine.record.reports[-1].ended == "giving up after 15 s: no record of i-1"
+
+
+def test_an_instance_that_is_told_to_configures_itself_before_it_looks_for_its_storage() -> None:
+    happened: list[tuple[str, ...]] = []
+
+    def mounted_at() -> float:
+        happened.append(("mounted",))
+        return 12.5
+
+    machine = Machine(storage_mounted_at=mounted_at, configure=lambda *given: happened.append(given))
+    machine.record.may_report.set()
+    assert machine.agent(variables="d1").run() == 0
+    assert happened == [("variables of d1", "i-1"), ("mounted",)]
+    assert "configured" in machine.record.reports[-1].phases
+
+
+def test_an_instance_that_cannot_be_configured_ends_itself_and_says_why() -> None:
+    def failing(variables: str, instance_id: str) -> None:
+        raise PermanentError("the instance could not be configured: munge : Read it: AccessDenied")
+
+    machine = Machine(configure=failing)
+    machine.record.may_report.set()
+    assert machine.agent(variables="d1").run() == EXIT_GAVE_UP
+    assert machine.commands == []
+    assert machine.record.reports[-1].ended.endswith("munge : Read it: AccessDenied")
 
 
 def test_slurmd_waits_for_shared_storage_and_the_report_says_when_it_was_there() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -10,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clustermgtd.node.arguments import AgentArguments, as_environment, parse
-from clustermgtd.node.from_settings import agent_arguments
+from clustermgtd.node.from_settings import agent_arguments, launch_specs, stored_variables
 from clustermgtd.node.user_data import ENVIRONMENT_FILE, agent_environment, user_data
 from clustermgtd.settings import loads
 
+EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
 VALUES = st.text(st.characters(codec="ascii", exclude_categories=("Cc",)), max_size=30)
 
 
@@ -75,7 +77,7 @@ def test_defaults_stay_out_of_user_data() -> None:
 
 
 def test_cluster_yaml_says_what_a_queue_s_agents_are_told() -> None:
-    text = (Path(__file__).parents[3] / "docs" / "examples" / "minimal.yaml").read_text()
+    text = (EXAMPLES / "minimal.yaml").read_text()
     assert agent_arguments(loads(text), "q1", "head-1") == AgentArguments(
         table="clustermgtd-cluster", region="eu-central-1", conf_server="head-1"
     )
@@ -108,3 +110,49 @@ Clustermgtd:
     )
     off = text.replace("IdleSeconds: 600,", "Enabled: false,")
     assert agent_arguments(loads(off), "q1", "head-1").dead_man_idle_s == 0
+
+
+BARE = (
+    (EXAMPLES / "minimal.yaml").read_text()
+    + """
+SharedStorage:
+  - Name: scratch
+    MountDir: /scratch
+    StorageType: FsxLustre
+    FsxLustreSettings: {FileSystemId: fs-0123456789abcdef0}
+Clustermgtd:
+  NodeAgent: {ConfigureAtBoot: true}
+  StorageResources:
+    scratch: {Server: fs.example.com, Path: abcdefgh}
+"""
+)
+
+
+def test_nodes_that_configure_themselves_find_what_the_cookbooks_need_under_the_digest_that_they_are_told() -> None:
+    settings = loads(BARE)
+    ((digest, text),) = stored_variables(settings, "head-1").items()
+    assert agent_arguments(settings, "q1", "head-1").variables == digest
+    found = json.loads(text)
+    assert found["shared_storage_resources"] == {"scratch": {"server": "fs.example.com", "path": "abcdefgh"}}
+    assert (found["shared_storage_head_address"], found["common_machine_kind"]) == ("head-1", "compute")
+
+
+def test_other_variables_are_another_launch_template_and_another_file_is_not() -> None:
+    (before,) = launch_specs(loads(BARE), "head-1").values()
+    (after,) = launch_specs(loads(BARE.replace("fs.example.com", "other.example.com")), "head-1").values()
+    (same,) = launch_specs(loads(BARE + "  PeriodSeconds: 7\n"), "head-1").values()
+    assert after.user_data != before.user_data == same.user_data
+
+
+def test_images_that_are_complete_are_told_nothing_and_nothing_is_stored() -> None:
+    settings = loads(BARE.replace("ConfigureAtBoot: true", "ConfigureAtBoot: false"))
+    assert stored_variables(settings, "head-1") == {}
+    assert agent_arguments(settings, "q1", "head-1").variables == ""
+
+
+def test_a_bare_instance_knows_its_proxy_before_it_asks_aws() -> None:
+    proxy = "Proxy: {HttpProxyAddress: 'http://proxy.example.com:3128'}"
+    text = BARE.replace("        SubnetIds:", f"        {proxy}\n        SubnetIds:", 1)
+    (spec,) = launch_specs(loads(text), "head-1").values()
+    assert 'https_proxy="http://proxy.example.com:3128"' in spec.user_data
+    assert "169.254.169.254" in spec.user_data
