@@ -48,6 +48,8 @@ class Watch:
     short_at: dict[tuple[JobId, int], float] = field(default_factory=dict)
     """Jobs, by attempt, with a node that nothing is asked for and not all nodes backed since; as of the decision before
     the first that met it so, because a decision may itself find that a node is refused."""
+    complete: set[tuple[JobId, int]] = field(default_factory=set)
+    """Jobs that had all their instances before the newest decision."""
     decided_at: float = 0.0
     """The newest decision but one that was carried out whole; what a later one stored before a crash is not older."""
     newest_at: float = 0.0
@@ -68,6 +70,7 @@ class Watch:
         """Note who is short."""
         claims = _claims(world)
         seen: dict[tuple[JobId, int], float] = {}
+        complete: set[tuple[JobId, int]] = set()
         self.noted = {
             (job.id, job.restarts, name)
             for job in _waiting_jobs(world)
@@ -79,20 +82,24 @@ class Watch:
         believed = _open_claims(world.daemon.launches) if world.daemon else {}  # a stored reply may be unknown to it
         for job in _kept_jobs(world):
             key = (job.id, job.restarts)
+            has_lost = any(name in claims and _is_lost(claims[name]) for name in job.nodes)
+            if key in self.complete and not has_lost:
+                # the decision found it complete too, and did not give up an instance that EC2 hides
+                self.short_at.pop(key, None)
             if job not in waiting and key not in self.short_at:
                 continue  # one that lost all that had come stays short
-            lacks = any(
-                name not in claims or _is_refused(claims[name]) or _is_lost(claims[name]) or _is_top_up(claims[name])
-                for name in job.nodes
+            lacks = has_lost or any(
+                name not in claims or _is_refused(claims[name]) or _is_top_up(claims[name]) for name in job.nodes
             )
-            is_short = key in self.short_at or lacks
             is_complete = all(
                 _is_backed(claims.get(name)) and _is_backed(believed.get(name)) and claims[name][1].instance in live
                 for name in job.nodes
             )
-            if is_short and not is_complete:
+            if is_complete:
+                complete.add(key)
+            if key in self.short_at or (lacks and not is_complete):
                 seen[key] = self.short_at.get(key, self.decided_at)
-        self.short_at = seen
+        self.short_at, self.complete = seen, complete
 
     def after_decision(self, world: World) -> None:
         """The plan was carried out whole: nobody has waited for too long."""
