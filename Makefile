@@ -11,7 +11,7 @@ PYTEST_ARGS ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup-system demo test test-slurm-releases test-pyslurm test-cookbooks test-images image image-bundle lint format sim scenarios bench docs lock clean
+.PHONY: help setup-system demo test test-slurm-releases test-pyslurm test-cookbooks test-images test-kernel-nfs image image-bundle lint format sim scenarios bench docs lock clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,10 @@ image: $(INSTALLED)  ## An AMI, by Packer (KIND=compute GROUP=q1 CLUSTER=cluster
 
 image-bundle: $(INSTALLED)  ## What an image is made of, for EC2 Image Builder (KIND=compute GROUP=q1 CLUSTER=cluster.yaml)
 	@CLUSTER="$(CLUSTER)" PYTHON="$(PY)" tools/image-bundle "$(KIND)" "$(GROUP)" "$(VARIABLES)"
+
+test-kernel-nfs: setup-system $(INSTALLED)  ## The kernel's NFS, disks and arrays on virtual machines (slow; as root)
+	tools/setup-containers qemu-system-x86_64:qemu-system-x86 mke2fs:e2fsprogs
+	$(IN_NAMESPACES) tests/cookbooks/kernel_nfs.py $(PYTEST_ARGS)
 
 lint: $(INSTALLED)  ## ruff, mypy, import contracts
 	$(PY) -m ruff check

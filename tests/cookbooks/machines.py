@@ -31,6 +31,8 @@ class Machine:
     """With `root`, its file system, and `console.log`."""
     key: Path
     process: subprocess.Popen[bytes]
+    answer_s: int = 5
+    """Longest wait for ssh to answer."""
 
     @property
     def root(self) -> Path:
@@ -40,7 +42,7 @@ class Machine:
     def ssh_options(self) -> tuple[str, ...]:
         return (
             *("-i", str(self.key), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"),
-            *("-o", "LogLevel=ERROR", "-o", "ConnectTimeout=5", "-o", "BatchMode=yes"),
+            *("-o", "LogLevel=ERROR", "-o", f"ConnectTimeout={self.answer_s}", "-o", "BatchMode=yes"),
         )
 
     def run(self, command: str, timeout_s: float = 60.0) -> str:
@@ -111,8 +113,8 @@ class Place:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             if layer is not None:
                 stack.callback((folder / "upper").rename, layer)
-            stack.enter_context(_overlay(folder, image))
-            self._prepare(folder / "root", name)
+            stack.enter_context(overlay(folder, image))
+            self.prepare(folder / "root", name)
             namespace = stack.enter_context(self._namespace(name, address))
             process = stack.enter_context(_boot(folder, f"{self.network.name}-{name}", namespace, binds or {}))
             machine = Machine(name, address, folder, self.key, process)
@@ -122,7 +124,8 @@ class Place:
                 )
             yield machine
 
-    def _prepare(self, root: Path, name: str) -> None:
+    def prepare(self, root: Path, name: str) -> None:
+        """Into a machine's file system: its name, resolver and key."""
         (root / "etc/hostname").write_text(f"{name}\n")
         (root / "etc/machine-id").write_text("")
         shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
@@ -153,7 +156,8 @@ class Place:
 
 
 @contextlib.contextmanager
-def _overlay(folder: Path, image: Image) -> Iterator[None]:
+def overlay(folder: Path, image: Image) -> Iterator[None]:
+    """An image at `folder`/root; what is written goes to `folder`/upper."""
     for part in ("upper", "work", "root"):
         (folder / part).mkdir(parents=True)
     options = f"lowerdir={':'.join(map(str, image))},upperdir={folder / 'upper'},workdir={folder / 'work'}"

@@ -35,7 +35,10 @@ PLAY = [
     }
 ]
 
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"programs are missing: {', '.join(MISSING)}")
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(bool(MISSING), reason=f"programs are missing: {', '.join(MISSING)}"),
+]
 
 
 def zeros(volume: Path) -> None:
