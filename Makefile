@@ -49,7 +49,7 @@ test-cookbooks: setup-system $(INSTALLED)  ## Plays make a cluster of containers
 	tools/setup-containers
 	$(IN_NAMESPACES) tests/cookbooks/story.py tests/cookbooks/images.py $(PYTEST_ARGS)
 
-test-images: setup-system $(INSTALLED)  ## Of those, images alone (PYTEST_ARGS="-k 'trixie and compute'"; as root)
+test-images: setup-system $(INSTALLED)  ## Of those, images alone (PYTEST_ARGS="-k trixie"; as root)
 	tools/setup-containers
 	$(IN_NAMESPACES) tests/cookbooks/images.py $(PYTEST_ARGS)
 
