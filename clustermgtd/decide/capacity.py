@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from clustermgtd.decide.gangs import KeptGangs, in_one_zone, rank
+from clustermgtd.decide.gangs import KeptGangs, first_zone, rank
 from clustermgtd.decide.job_tags import job_tags
 from clustermgtd.decide.offerings import NAMED_MAX, Availability, Choice, sentence
 from clustermgtd.decide.tiers import began_at
@@ -157,18 +157,22 @@ def launches(
     ages = _Ages(snapshot, since)
     all_batches = batches(wanted, snapshot, policy, gangs.topped_up)
     sizes = Counter[JobId]()
+    lacking: dict[JobId, set[ComputeResourceKey]] = defaultdict(set)
     for batch in all_batches:
         if batch.kept is not None:
             sizes[batch.kept.job] += batch.size
+            lacking[batch.kept.job].add(batch.key)
     for batch in _by_tier(all_batches, ages, policy, availability):
         compute_resource = policy.compute_resources[batch.key]
         began = ages.of(batch)
         scope = availability
         if batch.kept is not None:
-            anywhere = availability.choose(compute_resource, since=began)
-            zones[batch.kept.job], scope = in_one_zone(
-                batch.kept, compute_resource, availability, anywhere, zones, sizes[batch.kept.job]
-            )
+            job = batch.kept.job
+            if not zones.get(job):
+                others = [policy.compute_resources[key] for key in sorted(lacking[job] - {batch.key}, key=str)]
+                anywhere = availability.choose(compute_resource, since=began)
+                zones[job] = first_zone(compute_resource, others, availability, anywhere, sizes[job])
+            scope = availability.within(zones[job], compute_resource)
         choice = scope.choose(compute_resource, _needed(batch), began)
         if choice.is_probe:
             batch = _probe(batch, policy.bans.probe_nodes)

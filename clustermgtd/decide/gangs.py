@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 from clustermgtd.decide.bans import zone_of
 from clustermgtd.decide.offerings import Availability, Choice, sentence
@@ -104,7 +105,14 @@ class _Inventory:
     """Those of them that are asked for because the job came short."""
     lost: list[NodeName] = field(default_factory=list)
     """Their instance ended; they are asked for anew once that is stored."""
-    zone: str = ""
+    zones: set[str] = field(default_factory=set)
+    """Where its own launches ask."""
+
+    @property
+    def zone(self) -> str:
+        """The zone that it is in; empty if that is none or several."""
+        (zone,) = self.zones if len(self.zones) == 1 else ("",)
+        return zone
 
     @property
     def lacking(self) -> list[NodeName]:
@@ -171,7 +179,7 @@ def _sort_in(
     elif is_awaited and claim.state is ClaimState.LOST:
         parts.lost.append(name)
     if gang is not None and (claim.state in BACKED or claim.state is ClaimState.REQUESTED):
-        parts.zone = parts.zone or zone_of(launch.request.offerings[0].subnet, snapshot.subnets)
+        parts.zones |= {zone_of(offering.subnet, snapshot.subnets) for offering in launch.request.offerings}
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,12 +232,11 @@ class _Verdict:
 def _verdict(standing: _Standing, availability: Availability) -> _Verdict:
     parts, now = standing.parts, standing.snapshot.now
     choices = standing.choices(availability)
-    can_ask = all(choice.offerings or choice.is_waiting for choice in choices.values())
-    may_pass = can_ask or all(
-        choice.offerings or choice.is_waiting or any(ban.scope.kind in PASSING for ban in choice.bans)
-        for choice in choices.values()
+    prospect = _prospect(choices.values())
+    can_ask = prospect is _Prospect.NOW
+    is_final = prospect is _Prospect.NEVER or any(
+        claim.failure is FailureKind.UNKNOWN for claim in parts.refused.values()
     )
-    is_final = not may_pass or any(claim.failure is FailureKind.UNKNOWN for claim in parts.refused.values())
     is_short = bool(parts.refused) or not can_ask or bool(standing.since and parts.is_incomplete)
     if not parts.has_own and not standing.since:
         # nothing has come that would be lost: the job waits only for an answer, or if somewhere else can be asked
@@ -300,31 +307,47 @@ def _past(gang: ShortGang, snapshot: Snapshot) -> HeldGang:
     return HeldGang(gang, len(job.nodes) if job else 0, 0, snapshot.now - gang.since, end=end)
 
 
-def in_one_zone(
-    gang: Gang,
-    compute_resource: ComputeResourcePolicy,
+class _Prospect(IntEnum):
+    """Whether a compute resource has something in a zone; smaller is better."""
+
+    NOW = 0
+    LATER = 1
+    """A shortage ends."""
+    NEVER = 2
+
+
+def _prospect(choices: Iterable[Choice]) -> _Prospect:
+    """The worst of them."""
+    worst = _Prospect.NOW
+    for choice in choices:
+        if not (choice.offerings or choice.is_waiting):
+            may_pass = any(ban.scope.kind in PASSING for ban in choice.bans)
+            worst = max(worst, _Prospect.LATER if may_pass else _Prospect.NEVER)
+    return worst
+
+
+def first_zone(
+    asked: ComputeResourcePolicy,
+    others: Sequence[ComputeResourcePolicy],
     availability: Availability,
     anywhere: Choice,
-    zones: Mapping[JobId, str],
     size: int,
-) -> tuple[str, Availability]:
-    """The zone that a kept gang asks in, and what may be had there.
+) -> str:
+    """The zone that a kept job without instances asks in; empty if none could have all of it, so that it is spread.
 
-    It is the one that the job is in already; else the first in the order of asking with addresses for all `size` nodes
-    that the job asks for, and where nothing was refused lately. `anywhere` is what could be asked for without a zone.
+    It is the first in the order of asking that has something for the other compute resources of the job's nodes too,
+    addresses for all `size` nodes that the job asks for, and where nothing was refused lately. `anywhere` is what could
+    be asked for without a zone.
     """
-    known = zones.get(gang.job, "")
-    if known:
-        return known, availability.within(known, compute_resource)
-    in_order = dict.fromkeys(zone_of(offering.subnet, availability.subnets) for offering in anywhere.offerings)
-    if not in_order:
-        return "", availability
-    within = {zone: availability.within(zone, compute_resource) for zone in in_order}
-    zone = min(
-        within,
-        key=lambda z: (within[z].room(compute_resource) < size, within[z].choose(compute_resource).is_probe),
-    )
-    return zone, within[zone]
+    ranks: dict[str, tuple[_Prospect, bool, bool]] = {}
+    for offering in anywhere.offerings:
+        zone = zone_of(offering.subnet, availability.subnets)
+        if zone not in ranks:
+            within = availability.within(zone, asked)
+            rest = _prospect(availability.within(zone, other).choose(other) for other in others)
+            ranks[zone] = (rest, within.room(asked) < size, within.choose(asked).is_probe)
+    zone = min(ranks, key=lambda zone: ranks[zone], default="")
+    return zone if zone and ranks[zone][0] is not _Prospect.NEVER else ""
 
 
 def rank(job: Job, policy: GangPolicy) -> tuple[int, ...]:

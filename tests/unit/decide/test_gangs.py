@@ -12,20 +12,28 @@ from clustermgtd.model.action import Action, Reason, RecordLaunch, RecordOfferin
 from clustermgtd.model.claim import ClaimState, Launch, LaunchedInstance, LaunchError, LaunchResult
 from clustermgtd.model.failure import FailureKind
 from clustermgtd.model.gang import GangEnd, GangOrder, GangPolicy, HeldGang, ShortGang
-from clustermgtd.model.ids import InstanceId, InstanceType, JobId, LaunchToken, NodeName, SubnetId
+from clustermgtd.model.ids import ComputeResourceName, InstanceId, InstanceType, JobId, LaunchToken, NodeName, SubnetId
 from clustermgtd.model.instance import Instance, InstanceState
 from clustermgtd.model.job import Job
 from clustermgtd.model.node import Node
 from clustermgtd.model.offering import Market, Offering, Subnet
-from clustermgtd.model.policy import BanPolicy, Policy, ScalingStrategy
+from clustermgtd.model.offering_memory import Ban, BanScope, OfferingMemory
+from clustermgtd.model.policy import (
+    BanPolicy,
+    ComputeResourceKey,
+    ComputeResourcePolicy,
+    PlacedNode,
+    Policy,
+    ScalingStrategy,
+)
 from clustermgtd.model.price import Prices
 from clustermgtd.model.snapshot import Plan, Snapshot
-from tests.builders import NOW, POWERING_UP, RUNNING, a_job, a_node, a_policy, dynamic
+from tests.builders import KEY, NOW, POWERING_UP, RUNNING, a_job, a_node, a_policy, dynamic
 
 C5, M5 = InstanceType("c5.large"), InstanceType("m5.large")
 A, B = SubnetId("subnet-a"), SubnetId("subnet-b")
 HERE, THERE = Offering(C5, A), Offering(C5, B)
-ALSO = Offering(M5, A)
+ALSO, ALSO_THERE = Offering(M5, A), Offering(M5, B)
 SUBNETS = {A: Subnet(A, "zone-a", 4000), B: Subnet(B, "zone-b", 4000)}
 KEEP_ALL = GangPolicy(keep_above=0)
 JOB = JobId(1)
@@ -343,6 +351,21 @@ class TestOneZone:
         story.snapshot = replace(story.snapshot, subnets={**SUBNETS, A: replace(SUBNETS[A], free_addresses=5)})
         assert {o for s in starts(story.tick(gives=9)) for o in s.launch.request.offerings} == {THERE}
 
+    @pytest.mark.parametrize("kind", [FailureKind.UNSUPPORTED, FailureKind.CAPACITY])
+    def test_a_zone_that_has_nothing_for_other_nodes_of_the_job_is_not_the_first_choice(
+        self, kind: FailureKind
+    ) -> None:
+        story = two_kinds_of_nodes(kind, B)
+        asked = [s.launch.request for s in starts(story.tick(gives=9))]
+        assert [request.offerings for request in asked] == [(ALSO,), (HERE,)]
+        assert lasting(story.tick(1)) == []
+
+    def test_a_job_that_no_zone_can_have_whole_is_spread(self) -> None:
+        story = two_kinds_of_nodes(FailureKind.UNSUPPORTED, B, alt=(ALSO_THERE,))
+        asked = [s.launch.request for s in starts(story.tick(gives=9))]
+        assert [request.offerings for request in asked] == [(ALSO_THERE,), (HERE,)]
+        assert lasting(story.tick(1)) == []
+
     def test_a_zone_that_was_refused_lately_is_not_the_first_choice(self) -> None:
         story = Story(size=8, offerings=(HERE, THERE))
         story.jobs = {JobId(2): a_job(2, dynamic(8)[:2])}
@@ -351,6 +374,21 @@ class TestOneZone:
         story.jobs[JobId(3)] = a_job(3, dynamic(8)[4:])
         last = starts(story.tick(45))[-1]
         assert (last.launch.request.jobs, last.launch.request.offerings) == ((3,), (THERE,))
+
+
+def two_kinds_of_nodes(kind: FailureKind, subnet: SubnetId, alt: tuple[Offering, ...] = (ALSO_THERE, ALSO)) -> Story:
+    """A job with nodes of two compute resources, one of which has had nothing in a subnet's zone for an hour."""
+    first = a_policy(dynamic(4), offerings=(HERE, THERE), gangs=KEEP_ALL)
+    other = ComputeResourceKey(KEY.queue, ComputeResourceName("alt"))
+    tier = replace(first.compute_resources[KEY].tiers[0], offerings=alt)
+    # the order in which a job's parts are served is that of their nodes' names
+    nodes = {name: PlacedNode(other if n < 2 else KEY, is_static=False) for n, name in enumerate(dynamic(4))}
+    resources = {KEY: first.compute_resources[KEY], other: ComputeResourcePolicy(other, (tier,))}
+    story = Story(policy=replace(first, compute_resources=resources, nodes=nodes))
+    scope = BanScope(kind, Market.ON_DEMAND if kind is FailureKind.CAPACITY else "", C5, SUBNETS[subnet].zone)
+    memory = OfferingMemory(bans=(Ban(scope, NOW, NOW + 3600.0),))
+    story.snapshot = replace(story.snapshot, offerings=memory)
+    return story
 
 
 @pytest.mark.parametrize(
