@@ -91,14 +91,18 @@ class Settings(Section):
 
     def _accounting_findings(self) -> Iterator[Finding]:
         slurm, local = self.scheduling.slurm_settings, self.clustermgtd.accounting.local_database
-        if self.clustermgtd.infrastructure.database and (slurm.database or slurm.external_slurmdbd):
-            message = "cannot be given together with SlurmSettings.Database or ExternalSlurmdbd"
-            yield Finding(("Clustermgtd", "Infrastructure", "Database"), message)
+        new = self.clustermgtd.infrastructure.database
+        others = [f"Scheduling.SlurmSettings.{one}" for one in slurm.given("database", "external_slurmdbd")]
+        for other in (*others, *(["Clustermgtd.Accounting.LocalDatabase"] if local else [])) if new else ():
+            location: Location = ("Clustermgtd", "Infrastructure", "Database")
+            yield Finding(
+                location, f"cannot be given together with {other}", "one database keeps the records; drop one"
+            )
         if local:
             for other in slurm.given("database", "external_slurmdbd"):
                 message = f"cannot be true together with Scheduling.SlurmSettings.{other}"
                 yield Finding(("Clustermgtd", "Accounting", "LocalDatabase"), message)
-        if (slurm.database or local) and len(self.clustermgtd.cluster_name) > 40:
+        if (slurm.database or local or new) and len(self.clustermgtd.cluster_name) > 40:
             message = "at most 40 characters with accounting: Slurm makes names of database tables from it"
             yield Finding(("Clustermgtd", "ClusterName"), message)
 

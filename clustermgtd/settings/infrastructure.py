@@ -14,6 +14,8 @@ class NewDatabase(Section):
 
     instance_class: Annotated[str, Field(pattern=r"^db\.[a-z0-9]+\.[a-z0-9]+$")] = "db.t4g.medium"
     """RDS instance class."""
+    engine_version: Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$")] = "10.11.19"
+    """MariaDB's release, one that RDS offers (`aws rds describe-db-engine-versions --engine mariadb`)."""
     storage: Annotated[int, Field(ge=20, le=16_384)] = 20
     """GiB of gp3, encrypted."""
     storage_max: Annotated[int, Field(ge=22, le=16_384)] = 200

@@ -26,6 +26,7 @@ from clustermgtd.settings.section import (
     Arn,
     CustomValue,
     Finding,
+    HostAndPort,
     InstanceTypeName,
     ResourceName,
     SecretArn,
@@ -43,20 +44,20 @@ NODES_MAX = 65_533
 
 
 class Dns(Section):
-    """Names of compute nodes."""
+    """Names in a Route 53 zone. Compute nodes have none, and need none: Slurm tells where they are."""
 
     disable_managed_dns: bool = False
-    """Do not keep a Route 53 zone."""
+    """There is no zone: nothing else is ever done for compute nodes, and a zone for the head node is refused."""
     hosted_zone_id: str | None = None
-    """Use this private Route 53 zone."""
+    """The head node's name is put into this private Route 53 zone, which `Clustermgtd.Network.PrivateZone` names."""
     use_ec2_hostnames: bool = False
-    """Nodes keep EC2's host names."""
+    """Without effect: nodes always keep EC2's host names."""
 
 
 class Database(Section):
     """The MySQL server behind a slurmdbd on the head node."""
 
-    uri: str
+    uri: HostAndPort
     """host or host:port."""
     user_name: str
     """Database user."""

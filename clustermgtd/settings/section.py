@@ -89,6 +89,7 @@ FORMS = {
     r"^rtb-([0-9a-z]{8}|[0-9a-z]{17})$": "must be a route table id, such as rtb-0123456789abcdef0",
     r"^((s3|https?):/|file://)/.+$": "must be a URL that begins with s3://, https://, http:// or file:///",
     r"^[0-9a-f]{64}$": "must be a SHA-256 checksum: 64 digits and letters from a to f",
+    r"^[A-Za-z0-9.-]+(:[0-9]{1,5})?$": "must be host or host:port, without a scheme or a path",
 }
 """What a pattern means, in words, for people who do not read regular expressions."""
 
@@ -118,6 +119,7 @@ VpcId = Annotated[str, Field(pattern=_FORM[19])]
 RouteTableId = Annotated[str, Field(pattern=_FORM[20])]
 ScriptUrl = Annotated[str, Field(pattern=_FORM[21])]
 Sha256 = Annotated[str, Field(pattern=_FORM[22])]
+HostAndPort = Annotated[str, Field(pattern=_FORM[23])]
 Seconds = Annotated[float, Field(gt=0)]
 CustomValue = str | int | float | bool
 """A value of a CustomSlurmSettings entry."""

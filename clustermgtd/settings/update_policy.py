@@ -233,7 +233,8 @@ _TABLE: Final[Mapping[str, Mapping[Rule, str]]] = {
         _R.STACK: "Subnets.<name>.* Outbound NatSubnetId PrivateZone",
     },
     "Clustermgtd.Infrastructure": {
-        _R.STACK: "HeadNodeRecovery Database.InstanceClass Database.Storage Database.StorageMax Database.MultiZone"
+        _R.STACK: "HeadNodeRecovery Database.InstanceClass Database.EngineVersion"
+        " Database.Storage Database.StorageMax Database.MultiZone"
         " Database.BackupDays Database.DeletionPolicy",
         _R.FIXED: "Database.SubnetIds",
     },

@@ -7,6 +7,15 @@ from clustermgtd.settings.cloudformation.secrets import DATABASE_PASSWORD, DATAB
 from clustermgtd.settings.cloudformation.vpc import subnet_id
 from clustermgtd.settings.cluster import Settings
 
+_PARAMETERS = {
+    "innodb_lock_wait_timeout": "900",
+    # slurmdbd makes stored functions, which the binary log (backups) otherwise keeps for users of more rights
+    "log_bin_trust_function_creators": "1",
+    "max_allowed_packet": str(16 * 1024 * 1024),
+    "require_secure_transport": "1",
+}
+"""Slurm's advice for its database, and TLS for everybody who connects."""
+
 
 def database(settings: Settings) -> Part:
     """MariaDB, reachable from the head node alone; the head node's cluster.yaml gets it as its Database."""
@@ -23,12 +32,23 @@ def database(settings: Settings) -> Part:
                     "Tags": tags(settings),
                 },
             },
+            "DatabaseParameters": {
+                "Type": "AWS::RDS::DBParameterGroup",
+                "Properties": {
+                    "Description": f"Accounting of cluster {settings.cluster_name}",
+                    "Family": "mariadb" + wanted.engine_version.rpartition(".")[0],
+                    "Parameters": dict(_PARAMETERS),
+                    "Tags": tags(settings),
+                },
+            },
             "Database": {
                 "Type": "AWS::RDS::DBInstance",
                 "DeletionPolicy": wanted.deletion_policy,
                 "UpdateReplacePolicy": wanted.deletion_policy,
                 "Properties": {
                     "Engine": "mariadb",
+                    "EngineVersion": wanted.engine_version,
+                    "DBParameterGroupName": ref("DatabaseParameters"),
                     "DBInstanceClass": wanted.instance_class,
                     "AllocatedStorage": str(wanted.storage),
                     "MaxAllocatedStorage": wanted.storage_max,

@@ -17,6 +17,7 @@ from clustermgtd.settings.cloudformation.parts import (
 from clustermgtd.settings.cloudformation.roles import profile_of
 from clustermgtd.settings.cloudformation.vpc import subnet_id
 from clustermgtd.settings.cluster import Settings
+from clustermgtd.settings.problem import Problem, SettingsError
 
 SLURMCTLD_NAME = "head"
 """In the private zone."""
@@ -28,6 +29,7 @@ def head(settings: Settings) -> Part:
     """One instance, whose name or address other machines are told."""
     node = settings.head_node
     zone = settings.clustermgtd.network.private_zone
+    _refuse_contradicting_names(settings)
     address: Value = f"{SLURMCTLD_NAME}.{zone}" if zone else attribute("Head", "PrivateIp")
     resources: dict[str, Resource] = {
         "Head": {"Type": "AWS::EC2::Instance", "Properties": _instance(settings)},
@@ -50,7 +52,7 @@ def head(settings: Settings) -> Part:
         resources["HeadName"] = {
             "Type": "AWS::Route53::RecordSet",
             "Properties": {
-                "HostedZoneId": ref("PrivateZone"),
+                "HostedZoneId": settings.scheduling.slurm_settings.dns.hosted_zone_id or ref("PrivateZone"),
                 "Name": address,
                 "Type": "A",
                 "TTL": str(_RECORD_TTL_S),
@@ -64,6 +66,18 @@ def head(settings: Settings) -> Part:
         made[("Clustermgtd", "NodeAgent", "ConfigureAtBoot")] = True
     outputs = {"HeadNode": ref("Head"), "HeadNodeAddress": attribute("Head", "PrivateIp")}
     return Part(resources, outputs, made)
+
+
+def _refuse_contradicting_names(settings: Settings) -> None:
+    """What `SlurmSettings.Dns` wants is done, or not silently left undone."""
+    dns, zone = settings.scheduling.slurm_settings.dns, settings.clustermgtd.network.private_zone
+    at = "Scheduling.SlurmSettings.Dns"
+    if dns.hosted_zone_id is not None and zone is None:
+        what = "give the zone's name in Clustermgtd.Network.PrivateZone; a template cannot look it up"
+        raise SettingsError([Problem(f"{at}.HostedZoneId", "needs the name of the zone", suggestion=what)])
+    if dns.disable_managed_dns and (zone or dns.hosted_zone_id):
+        message = "contradicts Clustermgtd.Network.PrivateZone and Dns.HostedZoneId"
+        raise SettingsError([Problem(f"{at}.DisableManagedDns", message, suggestion="leave one of them out")])
 
 
 def _instance(settings: Settings) -> dict[str, Value]:

@@ -53,7 +53,7 @@ def network(settings: Settings) -> Part:
         resources |= _subnet(settings, index, name, subnet)
     if wanted.outbound in ("nat", "nat-per-zone"):
         resources |= _nat_gateways(settings)
-    if wanted.private_zone is not None:
+    if wanted.private_zone is not None and settings.scheduling.slurm_settings.dns.hosted_zone_id is None:
         resources["PrivateZone"] = {
             "Type": "AWS::Route53::HostedZone",
             "Properties": {

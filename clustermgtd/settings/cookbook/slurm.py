@@ -57,7 +57,9 @@ def _accounting(settings: Settings) -> str:
     slurm = settings.scheduling.slurm_settings
     if slurm.external_slurmdbd:
         return "external"
-    return "head" if slurm.database or settings.clustermgtd.accounting.local_database else "none"
+    own = settings.clustermgtd
+    is_here = slurm.database or own.accounting.local_database or own.infrastructure.database
+    return "head" if is_here else "none"
 
 
 def _gpus(settings: Settings) -> Iterator[dict[str, object]]:
@@ -77,7 +79,8 @@ def _slurmdbd(settings: Settings) -> dict[str, object]:
         return {"slurmdbd_database": "local"}
     database = settings.scheduling.slurm_settings.database
     if database is None:
-        return {"slurmdbd_database": "none"}
+        # an image is made before the stack that makes the database, and has what it takes to use it
+        return {"slurmdbd_database": "remote" if settings.clustermgtd.infrastructure.database else "none"}
     host, _, port = database.uri.partition(":")
     return {
         "slurmdbd_database": "remote",

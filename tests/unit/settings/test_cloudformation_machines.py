@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, get_args
 
 import pytest
 
@@ -12,6 +13,7 @@ from clustermgtd.settings import Settings, SettingsError, loads
 from clustermgtd.settings.cloudformation.configuration import unpacked
 from clustermgtd.settings.cloudformation.parts import logical
 from clustermgtd.settings.cookbook import Machine, MachineKind, variables
+from clustermgtd.settings.section import Section
 from tests.unit.settings.test_cloudformation import MINIMAL, NETWORKS, PARALLELCLUSTER, made_from, resources, texts
 
 
@@ -143,6 +145,96 @@ def test_a_database_that_was_made_is_the_head_node_s_database() -> None:
         "slurmdbd_database_user": "slurm",
         "slurmdbd_database_name": "three_zones",
         "slurmdbd_password_secret_arn": SECRET,
+    }
+
+
+def test_a_database_that_was_made_wants_tls_and_lets_slurmdbd_make_its_functions() -> None:
+    template = made("several-zones")
+    (database,) = resources(template, "AWS::RDS::DBInstance").values()
+    (group,) = resources(template, "AWS::RDS::DBParameterGroup").values()
+    assert database["DBParameterGroupName"] == {"Ref": "DatabaseParameters"}
+    assert group["Family"] == "mariadb" + database["EngineVersion"].rpartition(".")[0]
+    assert (
+        group["Parameters"]["require_secure_transport"] == group["Parameters"]["log_bin_trust_function_creators"] == "1"
+    )
+
+
+DNS = "  SlurmSettings: {{Dns: {0}}}\n  SlurmQueues:\n"
+
+
+def test_the_head_node_s_name_goes_into_the_zone_that_exists() -> None:
+    text = MINIMAL.replace("  SlurmQueues:\n", DNS.format("{HostedZoneId: Z0123456789}"))
+    of = made_from(text + "    PrivateZone: lab.example.com\n")
+    (record,) = resources(of, "AWS::Route53::RecordSet").values()
+    assert (record["HostedZoneId"], record["Name"]) == ("Z0123456789", "head.lab.example.com")
+    assert resources(of, "AWS::Route53::HostedZone") == {}
+
+
+@pytest.mark.parametrize(
+    ("dns", "zone", "complaint"),
+    [
+        ("{HostedZoneId: Z0123456789}", "", r"Dns\.HostedZoneId: needs the name.*Network\.PrivateZone"),
+        ("{DisableManagedDns: true}", "    PrivateZone: lab.example.com\n", r"Dns\.DisableManagedDns: contradicts"),
+    ],
+)
+def test_names_that_cannot_be_made_as_they_are_wanted_are_refused(dns: str, zone: str, complaint: str) -> None:
+    with pytest.raises(SettingsError, match=complaint):
+        made_from(MINIMAL.replace("  SlurmQueues:\n", DNS.format(dns)) + zone)
+
+
+SECRETS = {
+    "Scheduling.SlurmSettings.MungeKeySecretArn": "MungeKeySecretArn: {0}munge-Ab1Cd2",
+    "Scheduling.SlurmSettings.Database.PasswordSecretArn": (
+        "Database: {{Uri: db, UserName: slurm, PasswordSecretArn: {0}database-Ab1Cd2}}"
+    ),
+    "DirectoryService.PasswordSecretArn": "{0}directory-Ab1Cd2",
+}
+EVERY_MACHINE = frozenset({"munge-Ab1Cd2", "directory-Ab1Cd2"})
+
+
+def secret_keys(section: type[Section], at: str = "") -> Iterator[str]:
+    """Places in cluster.yaml where a secret is named."""
+    for name, field in section.model_fields.items():
+        here = f"{at}.{field.alias or name}".lstrip(".")
+        if "Secret" in here.rpartition(".")[2]:
+            yield here
+        for inner in sections_in(field.annotation):
+            yield from secret_keys(inner, here)
+
+
+def sections_in(annotation: Any) -> Iterator[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for part in get_args(annotation):
+        yield from sections_in(part)
+
+
+def readable(role: dict[str, Any]) -> set[str]:
+    """Names of secrets in the role's policies."""
+    statements = [one for policy in role["Policies"] for one in policy["PolicyDocument"]["Statement"]]
+    found = [one["Resource"] for one in statements if one["Action"] == "secretsmanager:GetSecretValue"]
+    assert all(isinstance(arn, str) and "*" not in arn for arn in found)
+    return {arn.rpartition(":")[2] for arn in found}
+
+
+def test_every_secret_of_cluster_yaml_may_be_read_by_the_machines_that_need_it_and_by_no_other() -> None:
+    assert set(secret_keys(Settings)) == set(SECRETS)
+    prefix = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:"
+    munge, database, directory = (text.format(prefix) for text in SECRETS.values())
+    login = "{Name: p, InstanceType: c5.large, Networking: {SubnetIds: [subnet-0123456789abcdef0]}}"
+    roles = resources(
+        made_from(
+            MINIMAL.replace("  SlurmQueues:\n", f"  SlurmSettings:\n    {munge}\n    {database}\n  SlurmQueues:\n")
+            + f"LoginNodes: {{Pools: [{login}]}}\n"
+            + "DirectoryService: {DomainName: example.com, DomainAddr: dc, DomainReadOnlyUser: cn=reader,"
+            + f" PasswordSecretArn: {directory}}}\n"
+        ),
+        "AWS::IAM::Role",
+    )
+    assert {id: readable(role) for id, role in roles.items()} == {
+        "HeadRole": {*EVERY_MACHINE, "database-Ab1Cd2"},
+        "QueueQ1Role": {*EVERY_MACHINE},
+        "LoginPRole": {*EVERY_MACHINE},
     }
 
 

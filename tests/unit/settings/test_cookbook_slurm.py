@@ -88,6 +88,39 @@ def test_a_local_database_and_another_contradict_each_other() -> None:
         cluster("{ExternalSlurmdbd: {Host: dbd}}", "{Accounting: {LocalDatabase: true}}")
 
 
+NEW = "{SubnetIds: [subnet-0123456789abcdef0, subnet-0123456789abcdef1]}"
+
+
+@pytest.mark.parametrize(
+    ("slurm_settings", "own", "other"),
+    [
+        ("{ExternalSlurmdbd: {Host: dbd}}", "", "Scheduling.SlurmSettings.ExternalSlurmdbd"),
+        (
+            f"{{Database: {{Uri: db, UserName: a, PasswordSecretArn: '{SECRET}'}}}}",
+            "",
+            "Scheduling.SlurmSettings.Database",
+        ),
+        ("{}", "Accounting: {LocalDatabase: true}, ", "Clustermgtd.Accounting.LocalDatabase"),
+    ],
+)
+def test_a_database_that_is_to_be_made_and_another_contradict_each_other(
+    slurm_settings: str, own: str, other: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"Infrastructure.Database: cannot be given together with {other}.*drop"):
+        cluster(slurm_settings, f"{{{own}Infrastructure: {{Database: {NEW}}}}}")
+
+
+def test_an_image_for_a_cluster_whose_database_is_not_made_yet_gets_slurmdbd() -> None:
+    rendered = head(own=f"{{Infrastructure: {{Database: {NEW}}}}}")
+    assert (rendered["slurm_accounting"], rendered["slurmdbd_database"]) == ("head", "remote")
+
+
+@pytest.mark.parametrize("uri", ["mysql://db.example.com", "db.example.com:port", "db.example.com/slurm"])
+def test_a_database_server_that_is_no_host_is_refused(uri: str) -> None:
+    with pytest.raises(SettingsError, match=r"Database\.Uri: must be host or host:port"):
+        head(f"{{Database: {{Uri: '{uri}', UserName: admin, PasswordSecretArn: '{SECRET}'}}}}")
+
+
 def test_gpus_are_listed_for_gres_conf() -> None:
     text = MINIMAL.replace("c5.xlarge\n          Min", "g5.12xlarge\n          Min")
     rendered = variables(Machine(loads(text), MachineKind.HEAD))
