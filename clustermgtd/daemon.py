@@ -385,9 +385,8 @@ async def _configure(session: AwsSession, settings: Settings) -> Configured:
 
 def _health(status: Status, period_s: float, slurm: UsedBackend) -> Health:
     detail: dict[str, str | float] = {"status": status.text, "last_tick_age_s": round(status.last_success_age_s, 1)}
-    return Health(
-        status.is_healthy(period_s), detail | {"slurm_backend": slurm.backend, "slurm_backend_why": slurm.why}
-    )
+    backend = {"slurm_backend": slurm.backend, "slurm_backend_why": slurm.why}
+    return Health(status.is_healthy(period_s), detail | backend)
 
 
 def _hook_settings(settings: Settings) -> HookServerSettings:

@@ -17,8 +17,9 @@ class Gangs(Section):
     """Jobs of several nodes: their order, and which keep what arrived, under every `ScalingStrategy`."""
 
     keep_above_nodes: Annotated[int, Field(ge=0, le=MINIMUM_MAX)] = _DEFAULT.keep_above
-    """Jobs with more nodes are collected over several launches in one zone, and keep what arrived; 0 is all jobs of
-    several nodes. Smaller ones are served as `ScalingStrategy` says. 1,000 is the most that EC2 launches whole."""
+    """Jobs with more nodes are collected over several launches in one zone (in several if none has something for all of
+    their compute resources), and keep what arrived; 0 is all jobs of several nodes. Smaller ones are served as
+    `ScalingStrategy` says. 1,000 is the most that EC2 launches whole."""
     hold_seconds: Annotated[float, Field(ge=0)] = _DEFAULT.hold_s
     """How long a job that came short keeps its instances, seconds since it came short. Then Slurm requeues it, and its
     instances stay until Slurm powers their idle nodes down."""

@@ -84,6 +84,14 @@ class Cloud:
         if self._failure is not None:
             raise self._failure
 
+    def make_secret(self, name: str, value: str) -> str:
+        """In Secrets Manager; returns its ARN."""
+        client = boto3.client("secretsmanager", REGION, endpoint_url=self._aws.endpoint_url)
+        try:
+            return str(client.create_secret(Name=name, SecretString=value)["ARN"])
+        finally:
+            client.close()
+
     def boot_phases(self, table: str) -> dict[str, dict[str, float]]:
         """Seconds from the start of each machine's systemd until its agent's phases, by node."""
         client = boto3.client("dynamodb", REGION, endpoint_url=self._aws.endpoint_url)

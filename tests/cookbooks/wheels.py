@@ -7,12 +7,14 @@ import shutil
 import sys
 from pathlib import Path
 
+from packaging.markers import Marker
+
 from tests.cookbooks.commands import run
 from tests.cookbooks.folders import FOLDERS
 
 _ROOT = Path(__file__).parents[2]
 _PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
-_PINNED = re.compile(r"^[A-Za-z0-9._-]+==[^\s\\]+(?: ; [^\\]*)?", re.MULTILINE)
+_PINNED = re.compile(r"^([A-Za-z0-9._-]+==[^\s\\]+)(?: ; ([^\\]*))?", re.MULTILINE)
 _DOWNLOAD_S = 900.0
 _WANTED = ("clustermgtd", "ansible-core")
 INSIDE = "/opt/wheels"
@@ -34,9 +36,8 @@ def wheels(suite: str) -> Path:
     for old in folder.glob("clustermgtd-*.whl"):
         old.unlink()
     run(*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(folder), str(_ROOT), timeout_s=_DOWNLOAD_S)
-    lock = (_ROOT / "requirements.lock").read_text()
     constraints = FOLDERS / f"constraints-{suite}.txt"
-    pins = "\n".join([f"# for {' '.join(_WANTED)}", *_PINNED.findall(lock)]) + "\n"
+    pins = "\n".join([f"# for {' '.join(_WANTED)}", *_pins(_PYTHONS[suite])]) + "\n"
     if not (constraints.exists() and constraints.read_text() == pins):
         downloads = FOLDERS / f"downloads-{suite}"
         shutil.rmtree(downloads, ignore_errors=True)
@@ -52,3 +53,10 @@ def wheels(suite: str) -> Path:
                 shutil.move(wheel, folder / wheel.name)
         new.rename(constraints)
     return folder
+
+
+def _pins(python: str) -> list[str]:
+    """requirements.lock for a Python: pip itself takes the markers to be about the one that runs it."""
+    lock = (_ROOT / "requirements.lock").read_text()
+    there = {"python_version": python, "python_full_version": f"{python}.0"}
+    return [pin for pin, marker in _PINNED.findall(lock) if not marker or Marker(marker.strip()).evaluate(there)]
