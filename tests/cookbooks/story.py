@@ -66,7 +66,7 @@ class Site:
 
     def complete(self, image: Path) -> None:
         """Into an image of no cluster: a user, where AWS is, and what stands in for cloud-init and a file system."""
-        settings = image / "etc/systemd/system.conf.d/aws.conf"
+        settings = image / "etc/systemd/system.conf.d/zz-aws.conf"
         settings.parent.mkdir(exist_ok=True)
         values = " ".join(f"{name}={value}" for name, value in self.cloud.environment.items())
         settings.write_text(f"[Manager]\nDefaultEnvironment={values}\n")
