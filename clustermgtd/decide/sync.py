@@ -73,7 +73,10 @@ def _sync_claim(claim: NodeClaim, snapshot: Snapshot, policy: Policy, missing: M
             return claim if node is None else _follow_node(claim, node, snapshot)
         case ClaimState.TERMINATING:
             ended = _ending(claim, snapshot, policy, missing)
-            return advance(claim, ClaimState.TERMINATED, snapshot.now, ended) if ended else claim
+            if ended:
+                return advance(claim, ClaimState.TERMINATED, snapshot.now, ended)
+            # what Slurm wants the node for next has not been refused
+            return replace(claim, failure=None) if claim.failure and _is_let_go(node) else claim
         case ClaimState.LAUNCH_FAILED:
             if claim.failure in RETRIED and node is not None and node.is_powering_up:
                 if snapshot.now - claim.since < policy.replay_interval_s:
@@ -134,6 +137,10 @@ def _released(claim: NodeClaim, node: Node | None, now: float) -> NodeClaim:
     """Close a claim without an instance once Slurm does not count on one any more."""
     if node is None:
         return advance(claim, ClaimState.TERMINATED, now, "Slurm does not know the node")
-    if node.is_down or node.is_powered_down or node.is_powering_down:
+    if _is_let_go(node):
         return advance(claim, ClaimState.TERMINATED, now, "Slurm let go of the node")
     return claim
+
+
+def _is_let_go(node: Node | None) -> bool:
+    return node is not None and (node.is_down or node.is_powered_down or node.is_powering_down)

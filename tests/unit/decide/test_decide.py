@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import pytest
@@ -96,6 +97,24 @@ class TestDemand:
         plan = decide(snapshot, a_policy())
         assert states(only(plan, RecordLaunch)) == {N1: ClaimState.TERMINATED}
         assert states(only(plan, StartLaunch)) == {N1: ClaimState.REQUESTED}
+
+    def test_what_ec2_refused_before_slurm_let_go_of_the_node_is_no_answer_to_what_comes_next(self) -> None:
+        claim = a_claim(N1, ClaimState.TERMINATING, "i-1", failure=FailureKind.QUOTA)
+        memory = Memory(terminate_called_at={InstanceId("i-1"): NOW - 1})
+        snapshot = a_snapshot(
+            nodes=[a_node(N1, POWERED_DOWN)],
+            launches=[a_launch(claim)],
+            instances=[an_instance("i-1")],
+            memory=memory,
+        )
+        plan = decide(snapshot, a_policy())
+        launch = only(plan, RecordLaunch).launch
+        again = replace(
+            snapshot,
+            nodes={N1: a_node(N1, POWERING_UP)},
+            launches={launch.token: launch},
+        )
+        assert decide(again, a_policy()).actions == ()
 
     def test_one_job_s_nodes_share_an_all_or_nothing_launch(self) -> None:
         nodes = dynamic(3)
