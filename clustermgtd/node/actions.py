@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from clustermgtd.errors import PermanentError
-from clustermgtd.node.shared_storage import is_systemd_running
+from clustermgtd.node.systemd import Run, is_running, run
 
 UNITS = ("clustermgtd-on-node-start.service", "clustermgtd-on-node-configured.service")
 """The first begins with the boot, the second when the agent asks for it, because it needs shared storage."""
 LOG = Path("/var/log/clustermgtd-custom-actions.log")
 
-Run = Callable[[Sequence[str]], str]
-"""Standard output of a command; raises OSError or subprocess.SubprocessError."""
 
-
-def run(command: Sequence[str]) -> str:
-    """Run systemctl, which waits for a unit as long as the unit's own time limit allows."""
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
-def run_actions(run: Run = run, has_systemd: Callable[[], bool] = is_systemd_running, log: Path = LOG) -> None:
+def run_actions(run: Run = run, has_systemd: Callable[[], bool] = is_running, log: Path = LOG) -> None:
     """Until all have ended well; those that have run in this boot are not run again.
 
     Raises:

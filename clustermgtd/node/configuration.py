@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from clustermgtd.errors import PermanentError
+from clustermgtd.node.systemd import Run, run
 
 UNIT = "clustermgtd-configure.service"
 PHASE = "configured"
@@ -21,14 +21,6 @@ LOG = Path("/var/log/clustermgtd/configure.log")
 _INVENTORY = "[compute]\nlocalhost ansible_connection=local\n"
 _FAILED = re.compile(r"^(?:fatal|failed): .*? => (\{.*\})$")
 _TASK = re.compile(r"^TASK \[(.*?)\] \**$")
-
-Run = Callable[[Sequence[str]], str]
-"""Standard output of a command; raises OSError or subprocess.SubprocessError."""
-
-
-def run(command: Sequence[str]) -> str:
-    """Run systemctl, which waits for a unit as long as the unit's own time limit allows."""
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def configure(variables: str, instance_id: str, run: Run = run, folder: Path = FOLDER, log: Path = LOG) -> None:

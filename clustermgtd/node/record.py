@@ -72,17 +72,13 @@ class DynamoDbRecord:
         self._table = table
 
     def node_name(self, identity: Identity) -> str:
-        try:
-            response = self._client.get_item(
-                TableName=self._table,
-                Key={"Id": {"S": f"launch#{identity.launch_token}"}},
-                ConsistentRead=True,
-                ProjectionExpression="Nodes.#instance",
-                ExpressionAttributeNames={"#instance": identity.instance_id},
-            )
-        except _ERRORS as error:
-            raise TransientError(f"cannot read table {self._table}: {error}") from error
-        node = response.get("Item", {}).get("Nodes", {}).get("M", {}).get(identity.instance_id, {}).get("S", "")
+        item = self._read(
+            f"launch#{identity.launch_token}",
+            ConsistentRead=True,
+            ProjectionExpression="Nodes.#instance",
+            ExpressionAttributeNames={"#instance": identity.instance_id},
+        )
+        node = item.get("Nodes", {}).get("M", {}).get(identity.instance_id, {}).get("S", "")
         if not node:
             raise NotFoundError(
                 f"table {self._table} does not say which node {identity.instance_id} is "
@@ -92,18 +88,10 @@ class DynamoDbRecord:
 
     def variables(self, digest: str) -> str:
         """One strongly consistent GetItem: a read unit for each 4 KiB."""
-        try:
-            response = self._client.get_item(
-                TableName=self._table,
-                Key={"Id": {"S": f"variables#{digest}"}},
-                ConsistentRead=True,
-                ProjectionExpression="Body",
-            )
-        except _ERRORS as error:
-            raise TransientError(f"cannot read table {self._table}: {error}") from error
-        if "Item" not in response:
+        item = self._read(f"variables#{digest}", ConsistentRead=True, ProjectionExpression="Body")
+        if not item:
             raise NotFoundError(f"table {self._table} has no variables#{digest}")
-        return str(response["Item"]["Body"]["S"])
+        return str(item["Body"]["S"])
 
     def report(self, report: NodeReport) -> None:
         """One PutItem, one UpdateItem."""
@@ -128,15 +116,17 @@ class DynamoDbRecord:
 
     def heartbeat(self) -> int | None:
         """One eventually consistent GetItem: half a read unit."""
-        try:
-            response = self._client.get_item(
-                TableName=self._table, Key={"Id": {"S": "heartbeat"}}, ProjectionExpression="Beats"
-            )
-        except _ERRORS as error:
-            raise TransientError(f"cannot read table {self._table}: {error}") from error
-        beats = response.get("Item", {}).get("Beats", {}).get("N")
+        beats = self._read("heartbeat", ProjectionExpression="Beats").get("Beats", {}).get("N")
         return None if beats is None else int(beats)
 
     def close(self) -> None:
         """End the connections."""
         self._client.close()
+
+    def _read(self, id: str, **how: object) -> dict[str, Any]:
+        """An item, empty if there is none. `how` are further parameters of GetItem."""
+        try:
+            response = self._client.get_item(TableName=self._table, Key={"Id": {"S": id}}, **how)
+        except _ERRORS as error:
+            raise TransientError(f"cannot read table {self._table}: {error}") from error
+        return dict(response.get("Item", {}))

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
 
 from clustermgtd.errors import TransientError
+from clustermgtd.node import systemd
+from clustermgtd.node.systemd import Run
 
 TARGET = "clustermgtd-storage.target"
 PHASE = "storage-mounted"
@@ -21,24 +23,12 @@ GIVE_UP_S = 180.0
 _COMMAND_S = 20.0
 _LINES = 2
 _PROPERTIES = "Id,Description,ActiveState,Result,ConditionResult,ActiveEnterTimestampMonotonic"
-
-Run = Callable[[Sequence[str]], str]
-"""Standard output of a command; raises OSError or subprocess.SubprocessError."""
-
-
-def run(command: Sequence[str]) -> str:
-    """Run systemd's tools."""
-    return subprocess.run(command, capture_output=True, text=True, timeout=_COMMAND_S, check=True).stdout
-
-
-def is_systemd_running(folder: Path = Path("/run/systemd/system")) -> bool:
-    """As sd_booted(3) finds it out."""
-    return folder.is_dir()
+_run = partial(systemd.run, timeout_s=_COMMAND_S)
 
 
 def mounted_at(
-    run: Run = run,
-    has_systemd: Callable[[], bool] = is_systemd_running,
+    run: Run = _run,
+    has_systemd: Callable[[], bool] = systemd.is_running,
     now: Callable[[], float] = time.time,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> float | None:
