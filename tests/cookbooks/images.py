@@ -39,7 +39,7 @@ cd /opt/clustermgtd/cookbooks
 printf '[{kind}]\\nlocalhost ansible_connection=local\\n' > /etc/clustermgtd/inventory
 exec 2>&1
 time -p /opt/clustermgtd/bin/ansible-playbook -i /etc/clustermgtd/inventory --limit {kind} --tags configure \\
-    -e @/etc/clustermgtd/variables.yml -e @/etc/clustermgtd/made.yml site.yml
+    -e @/etc/clustermgtd/variables.yml -e @/etc/clustermgtd/more.yml site.yml
 """
 
 SECRET = """#!/bin/sh
@@ -123,7 +123,7 @@ def make_image(suite: str, kind: str, steps: str, bundle: Path, place: Place) ->
 
 
 def configure(machine: Machine, kind: str, what: str) -> dict[str, float]:
-    """What the user data of a head or login node does, as `render cloudformation` writes it.
+    """What the user data of a head or login node does, as `render cloudformation` writes it, with what stands in here.
 
     Returns:
         Seconds that it took, and those of a processor.
@@ -176,7 +176,7 @@ def describe(machine: Machine, cloud: Cloud, bundle: Path, variables: Mapping[st
     folder = machine.root / "etc/clustermgtd"
     folder.mkdir(exist_ok=True)
     (folder / "cluster.yaml").write_text(CLUSTER.read_text().replace(QUEUE_URL, cloud.queue_url))
-    (folder / "made.yml").write_text(yaml.safe_dump(dict(variables)))
+    (folder / "more.yml").write_text(yaml.safe_dump(dict(variables)))
     (folder / "munge.key").write_bytes(key)
     run("tar", "-xzf", str(bundle), "-C", str(folder), "./variables.yml")
 

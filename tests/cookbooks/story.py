@@ -22,7 +22,7 @@ from clustermgtd.settings.cookbook import Machine as Description
 from clustermgtd.settings.cookbook import MachineKind, variables
 from tests.cookbooks.cloud import Cloud
 from tests.cookbooks.folders import FOLDERS, SUITES, base_folder
-from tests.cookbooks.images import make_bundle, make_image
+from tests.cookbooks.images import CLUSTER, QUEUE_URL, make_bundle, make_image
 from tests.cookbooks.machines import Machine, Place
 from tests.cookbooks.plays import COOKBOOKS, Host, play
 from tests.cookbooks.wheels import INSIDE, PIP_ARGUMENTS, wheels
@@ -31,8 +31,6 @@ HERE = Path(__file__).parent
 USER = 2001
 STAND_IN = "/stand-in"
 """Where machines other than the head node see its /home, which their kernel cannot mount by NFS."""
-QUEUE_URL = "https://sqs.us-east-1.amazonaws.com/123456789012/clustermgtd-events"
-"""In cluster.yaml; replaced by the endpoints' own."""
 CONFIGURES_ITSELF = "NodeAgent:\n    ConfigureAtBoot: true"
 KEY = "Scheduler: slurm\n  SlurmSettings:\n    MungeKeySecretArn: {}"
 BOOTED = "promtool query instant http://127.0.0.1:9090 'clustermgtd_boot_phase_seconds_count > 0'"
@@ -50,7 +48,7 @@ class Site:
         self.place = place
         self.suite = suite
         self.cloud = cloud
-        self.text = (HERE / "cluster.yaml").read_text()
+        self.text = CLUSTER.read_text()
         for old, new in {QUEUE_URL: cloud.queue_url, **(changes or {})}.items():
             assert old in self.text
             self.text = self.text.replace(old, new)

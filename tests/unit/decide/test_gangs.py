@@ -355,13 +355,13 @@ class TestOneZone:
     def test_a_zone_that_has_nothing_for_other_nodes_of_the_job_is_not_the_first_choice(
         self, kind: FailureKind
     ) -> None:
-        story = two_kinds_of_nodes(kind, B)
+        story = two_kinds_of_nodes(kind)
         asked = [s.launch.request for s in starts(story.tick(gives=9))]
         assert [request.offerings for request in asked] == [(ALSO,), (HERE,)]
         assert lasting(story.tick(1)) == []
 
     def test_a_job_that_no_zone_can_have_whole_is_spread(self) -> None:
-        story = two_kinds_of_nodes(FailureKind.UNSUPPORTED, B, alt=(ALSO_THERE,))
+        story = two_kinds_of_nodes(FailureKind.UNSUPPORTED, alt=(ALSO_THERE,))
         asked = [s.launch.request for s in starts(story.tick(gives=9))]
         assert [request.offerings for request in asked] == [(ALSO_THERE,), (HERE,)]
         assert lasting(story.tick(1)) == []
@@ -376,8 +376,8 @@ class TestOneZone:
         assert (last.launch.request.jobs, last.launch.request.offerings) == ((3,), (THERE,))
 
 
-def two_kinds_of_nodes(kind: FailureKind, subnet: SubnetId, alt: tuple[Offering, ...] = (ALSO_THERE, ALSO)) -> Story:
-    """A job with nodes of two compute resources, one of which has had nothing in a subnet's zone for an hour."""
+def two_kinds_of_nodes(kind: FailureKind, alt: tuple[Offering, ...] = (ALSO_THERE, ALSO)) -> Story:
+    """A job with nodes of two compute resources, one of which has nothing in B's zone for an hour."""
     first = a_policy(dynamic(4), offerings=(HERE, THERE), gangs=KEEP_ALL)
     other = ComputeResourceKey(KEY.queue, ComputeResourceName("alt"))
     tier = replace(first.compute_resources[KEY].tiers[0], offerings=alt)
@@ -385,7 +385,7 @@ def two_kinds_of_nodes(kind: FailureKind, subnet: SubnetId, alt: tuple[Offering,
     nodes = {name: PlacedNode(other if n < 2 else KEY, is_static=False) for n, name in enumerate(dynamic(4))}
     resources = {KEY: first.compute_resources[KEY], other: ComputeResourcePolicy(other, (tier,))}
     story = Story(policy=replace(first, compute_resources=resources, nodes=nodes))
-    scope = BanScope(kind, Market.ON_DEMAND if kind is FailureKind.CAPACITY else "", C5, SUBNETS[subnet].zone)
+    scope = BanScope(kind, Market.ON_DEMAND if kind is FailureKind.CAPACITY else "", C5, SUBNETS[B].zone)
     memory = OfferingMemory(bans=(Ban(scope, NOW, NOW + 3600.0),))
     story.snapshot = replace(story.snapshot, offerings=memory)
     return story
